@@ -1,0 +1,1 @@
+"""Getting data in: the catalogue of systems, the connectors, and landing."""
