@@ -1,0 +1,56 @@
+"""Keyed hashing of identifiers, the same in Python and in DuckDB: HMAC-SHA256 (RFC 2104) with the district's own key.
+
+Used by the connectors before a byte is written. A keyed hash is still personal information: it serves matching inside the build and
+never enters a release. Which columns are identifiers is the catalogue's to say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+
+import polars as pl
+
+from sources.catalogue import Entity
+from sources.settings import secret
+
+
+def identifier_key() -> bytes:
+    """``SSC_IDENTIFIER_KEY``, else the secret generated at first use. Losing it breaks the matching of old with new records."""
+    return (os.environ.get("SSC_IDENTIFIER_KEY") or secret("identifier_key")).encode()
+
+
+def keyed_hash(value: str | None, key: bytes) -> str | None:
+    """HMAC-SHA256 of the trimmed, upper-cased value as 64 hex digits; empty stays empty, None stays None."""
+    if value is None or not value.strip(" "):
+        return value
+    return hmac.new(key, value.strip(" ").upper().encode(), hashlib.sha256).hexdigest()
+
+
+def keyed_hash_sql(expression: str, key: bytes) -> str:
+    """The same as :func:`keyed_hash` as a DuckDB expression, so that no clear value leaves the engine."""
+    block = (hashlib.sha256(key).digest() if len(key) > 64 else key).ljust(64, b"\0")
+    inner, outer = (bytes(b ^ pad for b in block).hex() for pad in (0x36, 0x5C))
+    value = f"trim({expression})"
+    return (
+        f"case when {value} = '' then {expression} else "
+        f"sha256(from_hex('{outer}') || from_hex(sha256(from_hex('{inner}') || encode(upper({value}))))) end"
+    )
+
+
+def is_protected(entity: Entity, source_name: str) -> bool:
+    """Whether a source column lands hashed: every identifier, and, where an entity has identifiers, every column that the
+    contract does not know (a renamed identifier must not slip through)."""
+    if source_name in entity.identifiers:
+        return True
+    return bool(entity.identifiers) and source_name not in {c.source_name for c in entity.columns}
+
+
+def protect_frame(entity: Entity, frame: pl.DataFrame, key: bytes) -> pl.DataFrame:
+    """Hash the protected columns of a frame of text columns."""
+    return frame.with_columns(
+        pl.col(name).map_elements(lambda value: keyed_hash(value, key), return_dtype=pl.String)
+        for name in frame.columns
+        if is_protected(entity, name)
+    )
