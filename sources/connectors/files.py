@@ -1,0 +1,272 @@
+"""Systems that leave files in a folder: CSV in any encoding and newline-delimited JSON, plain or gzipped, read by DuckDB.
+
+``SSC_<SYSTEM>_URL`` is the folder (``file:///…`` or a path); the entity's ``physicalName`` is a glob of file names in it. The cursor is
+the folder as it was left: name -> size and modification time, so that a file that comes late under an old date, or is exported
+again, is taken. A file that changes while it is read is left for the next pull. Lines that are no record land whole in ``_malformed``.
+
+``_row`` is the file's number in the load times 10^9 plus the row in the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import duckdb
+import fsspec
+
+from sources.catalogue import Entity
+from sources.errors import PullError
+from sources.landing import LoadWriter, Manifest
+from sources.protect import identifier_key, is_protected, keyed_hash_sql
+from sources.settings import of_system
+
+FILE_STRIDE = 1_000_000_000
+MALFORMED = "_malformed"
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """One file as it was seen in the folder."""
+
+    path: Path
+    mark: str
+    sha256: str
+
+
+def read(entity: Entity, writer: LoadWriter, cursor: dict[str, str] | None, is_backfill: bool) -> Manifest:
+    """Read the files that are new since ``cursor`` (a backfill: those modified in its window) and commit them as a load.
+
+    Raises:
+        PullError: the folder or a file of it cannot be read; nothing was landed.
+    """
+    folder = _folder(entity)
+    present = _listing(entity, folder, writer.until)
+    if is_backfill:
+        assert writer.since is not None
+        floor = writer.since.timestamp()
+        chosen = [path for path, mark in present.items() if int(mark.split(":")[1]) / 1e9 > floor]
+    else:
+        chosen = [path for path, mark in present.items() if (cursor or {}).get(path.name) != mark]
+    files = [Delivered(path, present[path], _digest(entity, path)) for path in sorted(chosen)]
+    files = [file for file in files if _mark(file.path) == file.mark]  # still being written: the next pull takes it
+    content = hashlib.sha256("\n".join(f"{file.path.name} {file.sha256}" for file in files).encode()).hexdigest()
+    load_id = writer.load_id(content)
+    key = identifier_key() if entity.identifiers else b""
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        jobs = [pool.submit(_land, entity, file, number, load_id, writer.part(number), key) for number, file in enumerate(files)]
+        landed = [job.result() for job in jobs]
+    changed = [file.path.name for file in files if _mark(file.path) != file.mark]
+    if changed:
+        raise PullError(
+            f"changed while being read: {', '.join(changed)}",
+            where=f"{entity.system}/{entity.name}",
+            next_step="pull again; ask the department to move files into the folder when they are whole",
+        )
+    columns = list(dict.fromkeys(name for names, _ in landed for name in names))
+    after = {path.name: mark for path, mark in present.items() if path not in chosen or path in {f.path for f in files}}
+    return writer.commit(load_id, sum(rows for _, rows in landed), columns, None if is_backfill else after)
+
+
+def _folder(entity: Entity) -> Path:
+    url = str(of_system(entity.system, "url"))
+    parts = urlsplit(url)
+    folder = Path(unquote(parts.path) if parts.scheme == "file" else url)
+    if not folder.is_dir():
+        raise PullError(
+            f"the folder {folder} is not there",
+            where=f"{entity.system}/{entity.name}",
+            next_step=f"mount it, or set SSC_{entity.system.upper()}_URL to where the department leaves its files",
+        )
+    return folder
+
+
+def _listing(entity: Entity, folder: Path, until: datetime) -> dict[Path, str]:
+    """Files of the entity that had arrived by ``until``, with their marks."""
+    latest = until.astimezone(UTC).timestamp()
+    found = {}
+    for path in sorted(folder.glob(entity.source)):
+        if path.is_file() and not path.name.startswith(".") and path.stat().st_mtime <= latest:
+            found[path] = _mark(path)
+    return found
+
+
+def _mark(path: Path) -> str:
+    stat = path.stat()
+    return f"{stat.st_size}:{stat.st_mtime_ns}"
+
+
+def _digest(entity: Entity, path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise PullError(
+            f"{path.name} cannot be read ({error.strerror})",
+            where=f"{entity.system}/{entity.name}",
+            next_step="mend its permissions; nothing of this pull was landed",
+        ) from error
+
+
+@contextmanager
+def _engine() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB of one thread that never spills, so that no clear value reaches the disk."""
+    connection = duckdb.connect(config={"threads": 1, "temp_directory": "", "memory_limit": "700MB"})
+    try:
+        connection.register_filesystem(fsspec.filesystem("memory"))
+        yield connection
+    finally:
+        connection.close()
+
+
+def _land(entity: Entity, file: Delivered, number: int, load_id: str, part: Path, key: bytes) -> tuple[list[str], int]:
+    """Write one file as one part; returns its column names and its rows."""
+    where = f"{entity.system}/{entity.name} file {file.path.name}"
+    is_csv = str(entity.server.file_format).startswith("csv")
+    with _engine() as engine:
+        source = str(file.path)
+        transcoded = None
+        if entity.server.encoding.upper().replace("_", "-") not in ("UTF-8", "UTF8"):
+            source = transcoded = _transcode(entity, file.path)
+        try:
+            try:
+                select, columns = (_csv if is_csv else _ndjson)(entity, engine, source)
+                rows = _copy(entity, engine, select, columns, number, load_id, part, key)
+            except duckdb.Error as error:
+                if transcoded or "utf" not in str(error).lower():
+                    raise
+                source = transcoded = _transcode(entity, file.path)
+                select, columns = (_csv if is_csv else _ndjson)(entity, engine, source)
+                rows = _copy(entity, engine, select, columns, number, load_id, part, key)
+        except (duckdb.Error, OSError, EOFError) as error:
+            raise PullError(
+                f"the file cannot be read as {entity.server.file_format} ({str(error).splitlines()[0]})",
+                where=where,
+                next_step="ask the department to deliver it again; it is taken as soon as it changes",
+            ) from error
+        finally:
+            if transcoded:
+                fsspec.filesystem("memory").rm(transcoded.removeprefix("memory://"))
+    return columns, rows
+
+
+def _transcode(entity: Entity, path: Path) -> str:
+    """The file in UTF-8, in memory. Bytes outside its encoding stay readable as \\xNN."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rb") as file:
+        text = file.read().decode(entity.server.encoding, errors="backslashreplace")
+    name = f"memory://{os.getpid()}-{id(text)}-{path.name.removesuffix('.gz')}"
+    with fsspec.open(name, "wb") as target:
+        target.write(text.removeprefix("\ufeff").encode())
+    return name
+
+
+def _copy(
+    entity: Entity, engine: duckdb.DuckDBPyConnection, select: str, columns: list[str], number: int, load_id: str, part: Path, key: bytes
+) -> int:
+    values = ", ".join(
+        f"{keyed_hash_sql(_quoted(name), key)} as {_quoted(name)}" if is_protected(entity, name) else _quoted(name) for name in columns
+    )
+    query = f"select {values}, {_text(load_id)} as _load_id, {number * FILE_STRIDE} + row_number() over () as _row from ({select})"
+    [(rows,)] = engine.execute(f"copy ({query}) to {_text(str(part))} (format parquet, compression zstd)").fetchall()
+    if not rows:
+        part.unlink()
+    return int(rows)
+
+
+def _csv(entity: Entity, engine: duckdb.DuckDBPyConnection, source: str) -> tuple[str, list[str]]:
+    """The rows of a CSV file with a header, all as text; lines that do not fit the header are kept as they are."""
+    header = _header(entity, source)
+    columns = [name or f"column{position}" for position, name in enumerate(header)]
+    columns = [name if columns.index(name) == position else f"{name}_{position}" for position, name in enumerate(columns)]
+    shape = ", ".join(f"{_text(name)}: 'VARCHAR'" for name in columns)
+    engine.execute("drop table if exists rejects; drop table if exists rejects_scan; drop table if exists landed")
+    reader = (
+        f"read_csv({_text(source)}, header=true, auto_detect=false, columns={{{shape}}}, delim={_text(entity.server.delimiter)}, "
+        "quote='\"', escape='\"', store_rejects=true, rejects_table='rejects', rejects_scan='rejects_scan')"
+    )
+    select = f"select {', '.join(map(_quoted, columns))} from {reader}"
+    engine.execute(f"create temp table landed as {select}")
+    bad = engine.execute("select count(*) from rejects").fetchall()[0][0]
+    select = f"select {', '.join(map(_quoted, columns))} from landed"
+    if bad:
+        empty = ", ".join("null" for _ in columns)
+        select = (
+            f"select *, null as {MALFORMED} from ({select}) union all "
+            f"select {empty}, csv_line from (select line, min(csv_line) as csv_line from rejects group by line order by line)"
+        )
+        columns = [*columns, MALFORMED]
+    return select, columns
+
+
+def _header(entity: Entity, source: str) -> list[str]:
+    compression = "gzip" if source.endswith(".gz") else None
+    with fsspec.open(source if "://" in source else f"file://{source}", "rb", compression=compression) as file:
+        first = io.TextIOWrapper(file, encoding="utf-8-sig", errors="backslashreplace", newline="").readline()
+    return next(csv.reader([first], delimiter=entity.server.delimiter), [])
+
+
+def _ndjson(entity: Entity, engine: duckdb.DuckDBPyConnection, source: str) -> tuple[str, list[str]]:
+    """The records of an NDJSON file, each top-level field as text; numbers keep the digits that were sent."""
+    lines = (
+        f"(select column0 as line from read_csv({_text(source)}, columns={{column0: 'VARCHAR'}}, auto_detect=false, header=false, "
+        "delim='\x01', quote='', escape='', max_line_size=16777216) where column0 is not null)"
+    )
+    is_record = "true"
+    try:
+        keys = engine.execute(f"select distinct json_keys(line) from {lines}").fetchall()
+        if any(names == [] for (names,) in keys):  # an empty record, or an array or a scalar
+            raise duckdb.InvalidInputException
+    except duckdb.InvalidInputException:
+        is_record = "case when json_valid(line) then json_type(line) = 'OBJECT' else false end"
+        keys = engine.execute(f"select distinct json_keys(line) from {lines} where {is_record}").fetchall()
+    found = {name for (names,) in keys for name in names}
+    known = [column.source_name for column in entity.columns if column.source_name in found]
+    columns = known + sorted(found - set(known))
+    numeric = {column.source_name for column in entity.columns if column.logical_type in ("number", "integer")}
+    paths = ", ".join(_text('$."' + name.replace('"', '\\"') + '"') for name in columns)
+    values = [_number_or(name, position, numeric) for position, name in enumerate(columns, start=1)]
+    sent = "".join(
+        f", regexp_extract(line, {_text(chr(34) + _regex(name) + chr(34) + ' *: *(-?[0-9][0-9.eE+-]*)')}, 1) as sent_{position}"
+        for position, name in enumerate(columns, start=1)
+        if name in numeric
+    )
+    extracted = f"json_extract_string(line, [{paths}])" if columns else "[]"
+    if is_record != "true":
+        extracted = f"case when {is_record} then {extracted} end"
+        values.append(f"case when {is_record} then null else line end as {MALFORMED}")
+        columns = [*columns, MALFORMED]
+    inner = f"select line, {extracted} as v{sent} from {lines}"
+    return f"select {', '.join(values)} from ({inner})", columns
+
+
+def _number_or(name: str, position: int, numeric: set[str]) -> str:
+    """A field's text. For a number, the digits found by pattern where they are the number that the JSON reader found."""
+    value = f"v[{position}]"
+    if name in numeric:
+        sent = f"sent_{position}"
+        value = f"case when try_cast({sent} as double) = try_cast({value} as double) then {sent} else {value} end"
+    return f"{value} as {_quoted(name)}"
+
+
+def _regex(text: str) -> str:
+    return "".join(c if c.isalnum() or c == "_" else f"\\{c}" for c in text)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
