@@ -1,0 +1,1 @@
+"""The way of the data, stage by stage: pull, warehouse, gate, release, and what starts and watches them."""
