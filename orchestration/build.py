@@ -1,0 +1,177 @@
+"""What a build takes: which landed loads are new, which models changed, and the files that tell dbt so.
+
+Everything that dbt reads about a build is written here, to ``data/work/build.json`` and ``data/work/loads/<system>__<entity>.json``;
+dbt's side is ``dbt_project/macros/build.sql``. Running dbt belongs in ``warehouse.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from sources.catalogue import Entity, load_catalogue
+from sources.errors import BuildError
+from sources.landing import Landing, Manifest
+from sources.settings import data_dir, root
+
+DATABASES = ("warehouse", "marts", "open_data")
+
+
+@dataclass(frozen=True)
+class Build:
+    """One build as it is about to run. ``rebuild`` names the incremental models whose contract or SQL changed since they were built."""
+
+    build_id: int
+    as_of: datetime
+    new_loads: int
+    new_rows: int
+    rebuild: list[str] = field(default_factory=list)
+
+    @property
+    def is_needed(self) -> bool:
+        return bool(self.new_loads or self.rebuild)
+
+
+@contextlib.contextmanager
+def build_lock(folder: Path | None = None) -> Iterator[None]:
+    """Only one process writes the build at a time, on one machine; waits for its turn."""
+    path = (folder or data_dir()) / "build" / ".lock"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def dbt_environment(folder: Path | None = None) -> dict[str, str]:
+    """What dbt needs in its environment beyond the caller's."""
+    return {"SSC_DATA": str(folder or data_dir()), "DBT_PROFILES_DIR": str(root() / "dbt_project"), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
+
+
+def prepare(folder: Path | None = None) -> Build:
+    """Compare landing with the ledgers and write the build's files. To be called under :func:`build_lock`.
+
+    Reads the names of the loads that landed, and the manifests of the new ones only.
+
+    Raises:
+        BuildError: nothing was ever landed, or a build file cannot be opened.
+    """
+    folder = folder or data_dir()
+    (folder / "work" / "spill").mkdir(parents=True, exist_ok=True)
+    entities = [entity for system in load_catalogue().values() for entity in system.entities]
+    landing = Landing(folder / "landing")
+    state = _state(folder, entities)
+    fingerprints = model_fingerprints()
+    rebuild = sorted(name for name, built in state.fingerprints.items() if name in fingerprints and built != fingerprints[name])
+    loads_dir = folder / "work" / "loads"
+    shutil.rmtree(loads_dir, ignore_errors=True)
+    loads_dir.mkdir(parents=True)
+    as_of, is_demo, new_loads, new_rows = None, state.is_demo, 0, 0
+    for entity in entities:
+        known = set() if f"base_{entity.key}" in rebuild else state.taken.get(entity.key, set())
+        ids = landing.load_ids(entity.system, entity.name)
+        fresh = [m for load_id in ids if load_id not in known and (m := landing.manifest(entity.system, entity.name, load_id))]
+        replaced = {load_id for m in fresh for load_id in m.replaces}
+        fresh = [m for m in fresh if m.load_id not in replaced]
+        new_loads += len(fresh)
+        new_rows += sum(m.rows for m in fresh)
+        is_demo = is_demo or any(m.is_demo for m in fresh)
+        if ids and (until := _until(ids[-1])) and (as_of is None or until > as_of):
+            as_of = until
+        (loads_dir / f"{entity.key}.json").write_text(json.dumps([_load(entity, m) for m in fresh], ensure_ascii=False), encoding="utf-8")
+    if as_of is None:
+        raise BuildError("nothing has been pulled yet", where=str(landing.folder), next_step="pull at least one system, e.g. `make pull`")
+    context = {
+        "build_id": state.last_build + 1,
+        "as_of": as_of.strftime("%Y-%m-%d %H:%M:%S"),
+        "is_demo": is_demo,
+        "fingerprints": fingerprints,
+    }
+    (folder / "work" / "build.json").write_text(json.dumps(context), encoding="utf-8")
+    return Build(state.last_build + 1, as_of, new_loads, new_rows, rebuild)
+
+
+@dataclass
+class _State:
+    taken: dict[str, set[str]]
+    last_build: int
+    fingerprints: dict[str, str]
+    is_demo: bool
+
+
+def _state(folder: Path, entities: list[Entity]) -> _State:
+    """What the build files hold: loads taken by each entity, the last build, and the fingerprint each model was built with."""
+    state = _State({}, 0, {}, False)
+    for database in DATABASES:
+        path = folder / "build" / f"{database}.duckdb"
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            continue
+        try:
+            with duckdb.connect(str(path), read_only=True) as connection:
+                tables = {
+                    f"{schema}.{name}"
+                    for schema, name in connection.execute("select table_schema, table_name from information_schema.tables").fetchall()
+                }
+                if "internal.model_build" in tables:
+                    for model, build_id, fingerprint in connection.execute("select * from internal.model_build").fetchall():
+                        state.last_build = max(state.last_build, build_id)
+                        state.fingerprints[model] = fingerprint
+                for entity in entities if database == "warehouse" else []:
+                    if f"ledger.{entity.key}__loads" in tables:
+                        rows = connection.execute(f"select load_id, is_demo from ledger.{entity.key}__loads").fetchall()
+                        state.taken[entity.key] = {load_id for load_id, _ in rows}
+                        state.is_demo = state.is_demo or any(demo for _, demo in rows)
+        except duckdb.Error as error:
+            raise BuildError(
+                f"the build file cannot be opened ({str(error).splitlines()[0]})",
+                where=str(path),
+                next_step="stop what holds it; if it is damaged, remove data/build and build again: landing holds everything",
+            ) from error
+    return state
+
+
+def model_fingerprints() -> dict[str, str]:
+    """Per model file a hash of its SQL and of all macros: where it changes, the model is rebuilt from what lies before it."""
+    project = root() / "dbt_project"
+    macros = hashlib.sha256()
+    for path in sorted((project / "macros").rglob("*.sql")):
+        macros.update(path.read_bytes())
+    return {
+        path.stem: hashlib.sha256(macros.digest() + path.read_bytes()).hexdigest()[:16]
+        for path in sorted((project / "models").rglob("*.sql"))
+    }
+
+
+def _load(entity: Entity, manifest: Manifest) -> dict[str, Any]:
+    expected = {column.source_name: column.name for column in entity.columns}
+    seen = [name for name in manifest.columns if not name.startswith("_")]
+    utc = lambda text: datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f") if text else None  # noqa: E731
+    return {
+        "load_id": manifest.load_id,
+        "window_since": utc(manifest.window_since),
+        "window_until": utc(manifest.window_until),
+        "landed_count": manifest.rows,
+        "bytes": manifest.bytes,
+        "contract_version": manifest.contract_version,
+        "is_demo": manifest.is_demo,
+        "started_at": utc(manifest.started_at),
+        "ended_at": utc(manifest.ended_at),
+        "added_columns": ",".join(name for name in seen if name not in expected) if manifest.rows else "",
+        "missing_columns": ",".join(ours for theirs, ours in expected.items() if theirs not in seen) if manifest.rows else "",
+        "files": [str(path) for path in manifest.parts],
+        "columns": manifest.columns,
+    }
+
+
+def _until(load_id: str) -> datetime:
+    return datetime.strptime(load_id.split("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
