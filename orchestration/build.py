@@ -153,8 +153,9 @@ def model_fingerprints() -> dict[str, str]:
 
 
 def _load(entity: Entity, manifest: Manifest) -> dict[str, Any]:
-    expected = {column.source_name: column.name for column in entity.columns}
     seen = [name for name in manifest.columns if not name.startswith("_")]
+    added = [name for name in seen if name not in entity.source_names]
+    missing = [column.name for column in entity.columns if not {column.source_name, *column.synonyms} & set(seen)]
     utc = lambda text: datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f") if text else None  # noqa: E731
     return {
         "load_id": manifest.load_id,
@@ -166,8 +167,8 @@ def _load(entity: Entity, manifest: Manifest) -> dict[str, Any]:
         "is_demo": manifest.is_demo,
         "started_at": utc(manifest.started_at),
         "ended_at": utc(manifest.ended_at),
-        "added_columns": ",".join(name for name in seen if name not in expected) if manifest.rows else "",
-        "missing_columns": ",".join(ours for theirs, ours in expected.items() if theirs not in seen) if manifest.rows else "",
+        "added_columns": ",".join(added) if manifest.rows else "",
+        "missing_columns": ",".join(missing) if manifest.rows else "",
         "files": [str(path) for path in manifest.parts],
         "columns": manifest.columns,
     }

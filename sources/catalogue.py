@@ -30,6 +30,7 @@ CLASS_VALUES: dict[str, tuple[str, ...]] = {
     "sharing": ("无条件", "有条件", "不予"),
     "opening": ("无条件", "有条件", "不予"),
 }
+PAYLOAD_ENVELOPES = {"ngsi-ld": ("id", "type", "@context")}
 UNIT_MINUTES = {"m": 1, "min": 1, "h": 60, "d": 1440, "w": 10080, "mo": 44640, "y": 527040}
 ENTITY_PROPERTIES = {
     "typed_by_community", "default_class", "event_time", "version_column", "open_days", "pagination", "delivery",
@@ -55,10 +56,12 @@ class DataClass:
 
 @dataclass(frozen=True)
 class Column:
-    """One column of an entity. ``source_name`` is the department's own name for it, ``name`` ours."""
+    """One column of an entity. ``source_name`` is the department's own name for it, ``name`` ours; ``synonyms`` are names that the
+    department used for it before or has used since."""
 
     name: str
     source_name: str
+    synonyms: tuple[str, ...]
     name_zh: str
     logical_type: str
     required: bool
@@ -103,9 +106,15 @@ class Entity:
         return tuple(sorted((c for c in self.columns if c.key_position), key=lambda c: c.key_position or 0))
 
     @cached_property
+    def source_names(self) -> frozenset[str]:
+        """Every name under which the contract knows a column, and the envelope of the payload."""
+        envelope = PAYLOAD_ENVELOPES.get(self.server.payload or "", ())
+        return frozenset(name for c in self.columns for name in (c.source_name, *c.synonyms)) | frozenset(envelope)
+
+    @cached_property
     def identifiers(self) -> tuple[str, ...]:
         """Source names of the columns whose values are hashed before anything is written."""
-        return tuple(c.source_name for c in self.columns if c.is_identifier)
+        return tuple(name for c in self.columns if c.is_identifier for name in (c.source_name, *c.synonyms))
 
     def column(self, name: str) -> Column:
         return next(c for c in self.columns if c.name == name)
@@ -335,8 +344,7 @@ class _Reader:
             for number, prop in enumerate(item.properties or [])
             if (column := self._column(prop, (*at, "properties", number), default))
         ]
-        for attribute in ("name", "source_name"):
-            values = [getattr(c, attribute) for c in columns]
+        for values in ([c.name for c in columns], [name for c in columns for name in (c.source_name, *c.synonyms)]):
             for value in {v for v in values if values.count(v) > 1}:
                 self.fault(at, f"the column {value} stands twice", "Keep one")
         by_name = {column.name: column for column in columns}
@@ -427,6 +435,7 @@ class _Reader:
         return Column(
             name=prop.name,
             source_name=prop.physicalName or prop.name,
+            synonyms=tuple(prop.synonyms or ()),
             name_zh=prop.businessName or prop.name,
             logical_type=prop.logicalType,
             required=bool(prop.required),

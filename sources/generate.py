@@ -65,7 +65,7 @@ def base_model(entity: Entity) -> str:
     payload = f", payload='{entity.server.payload}'" if entity.server.payload else ""
     lines = [SQL_MARK + f"{{{{ base_config('{entity.key}') }}}}", "", "with landed as (", ""]
     lines += [f"    {{{{ landed('{entity.key}', {{"]
-    lines += [f"        '{column.name}': {_literal(column.source_name)}," for column in entity.columns]
+    lines += [f"        '{column.name}': [{', '.join(map(_literal, (column.source_name, *column.synonyms)))}]," for column in entity.columns]
     lines += ["    }) }}", "", "),", "", "sent as (", "", "    select"]
     for column in entity.columns:
         is_nested = column.logical_type in ("array", "object")

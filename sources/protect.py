@@ -44,7 +44,7 @@ def is_protected(entity: Entity, source_name: str) -> bool:
     contract does not know (a renamed identifier must not slip through)."""
     if source_name in entity.identifiers:
         return True
-    return bool(entity.identifiers) and source_name not in {c.source_name for c in entity.columns}
+    return bool(entity.identifiers) and source_name not in entity.source_names
 
 
 def protect_frame(entity: Entity, frame: pl.DataFrame, key: bytes) -> pl.DataFrame:

@@ -5,6 +5,7 @@ Settings of a single system (``SSC_<SYSTEM>_URL``, ``_TOKEN``) are read here too
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets as _secrets
 from datetime import UTC, datetime
@@ -71,10 +72,12 @@ def secret(name: str) -> str:
     """The secret kept in ``data/secrets/<name>``; made at first use, readable by the owner alone."""
     path = data_dir() / "secrets" / name
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    with os.fdopen(descriptor, "w") as file:
-        file.write(_secrets.token_urlsafe(32))
+    if not path.exists():
+        draft = path.with_name(f".{name}-{os.getpid()}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(_secrets.token_urlsafe(32))
+        with contextlib.suppress(FileExistsError):  # another process was first: its secret stands
+            os.link(draft, path)
+        draft.unlink()
     return path.read_text().strip()

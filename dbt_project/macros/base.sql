@@ -13,8 +13,8 @@
 {%- endmacro %}
 
 {#
-  Rows of the loads that this build takes, every column the source's text under our name. columns: name -> the source's name.
-  A column that no load of this build has is null.
+  Rows of the loads that this build takes, every column the source's text under our name. columns: name -> the source's names for it,
+  the first that holds a value counts. A column that no load of this build has is null.
 #}
 {% macro landed(entity, columns) -%}
     {%- set ns = namespace(files=[], seen=[]) -%}
@@ -23,8 +23,11 @@
         {%- set ns.seen = ns.seen + load['columns'] -%}
     {%- endfor -%}
     select
-        {% for name, source in dict(columns, _malformed='_malformed').items() -%}
-        {{ 'part.' ~ adapter.quote(source) if source in ns.seen else 'cast(null as ' ~ text_type() ~ ')' }} as {{ name }},
+        {% for name, sources in dict(columns, _malformed=['_malformed']).items() -%}
+        coalesce(
+            {%- for source in sources if source in ns.seen %}part.{{ adapter.quote(source) }}, {% endfor -%}
+            cast(null as {{ text_type() }})
+        ) as {{ name }},
         {% endfor -%}
         {%- if ns.files %}
         part._load_id,

@@ -4,15 +4,15 @@
 with landed as (
 
     {{ landed('grid_management__household', {
-        'household_code': 'householdId',
-        'address_text': 'address',
-        'building_code': 'buildingCode',
-        'room_code': 'roomNo',
-        'member_count': 'memberCount',
-        'is_rented': 'isRented',
-        'community_code': 'communityCode',
-        'grid_code': 'gridCode',
-        'updated_at': 'updatedAt',
+        'household_code': ['householdId'],
+        'address_text': ['address'],
+        'building_code': ['buildingCode'],
+        'room_code': ['roomNo'],
+        'member_count': ['memberCount'],
+        'is_rented': ['isRented'],
+        'community_code': ['communityCode'],
+        'grid_code': ['gridCode'],
+        'updated_at': ['updatedAt'],
     }) }}
 
 ),

@@ -4,16 +4,16 @@
 with landed as (
 
     {{ landed('grid_management__rented_housing', {
-        'rented_housing_id': 'houseId',
-        'household_code': 'householdId',
-        'landlord_name': 'landlordName',
-        'landlord_phone': 'landlordPhone',
-        'room_count': 'rooms',
-        'tenant_count': 'tenantCount',
-        'fire_checked_date': 'fireCheckedOn',
-        'community_code': 'communityCode',
-        'grid_code': 'gridCode',
-        'updated_at': 'updatedAt',
+        'rented_housing_id': ['houseId'],
+        'household_code': ['householdId'],
+        'landlord_name': ['landlordName'],
+        'landlord_phone': ['landlordPhone'],
+        'room_count': ['rooms'],
+        'tenant_count': ['tenantCount'],
+        'fire_checked_date': ['fireCheckedOn'],
+        'community_code': ['communityCode'],
+        'grid_code': ['gridCode'],
+        'updated_at': ['updatedAt'],
     }) }}
 
 ),

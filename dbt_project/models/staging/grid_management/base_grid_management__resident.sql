@@ -4,17 +4,17 @@
 with landed as (
 
     {{ landed('grid_management__resident', {
-        'resident_id': 'residentId',
-        'resident_name': 'name',
-        'id_number': 'idNumber',
-        'phone': 'phone',
-        'gender': 'gender',
-        'birth_date': 'birthDate',
-        'residence_type': 'residenceType',
-        'household_code': 'householdId',
-        'community_code': 'communityCode',
-        'grid_code': 'gridCode',
-        'updated_at': 'updatedAt',
+        'resident_id': ['residentId'],
+        'resident_name': ['name'],
+        'id_number': ['idNumber'],
+        'phone': ['phone'],
+        'gender': ['gender'],
+        'birth_date': ['birthDate'],
+        'residence_type': ['residenceType'],
+        'household_code': ['householdId'],
+        'community_code': ['communityCode'],
+        'grid_code': ['gridCode'],
+        'updated_at': ['updatedAt'],
     }) }}
 
 ),

@@ -4,17 +4,17 @@
 with landed as (
 
     {{ landed('tax_filing__filing', {
-        'enterprise_code': '统一社会信用代码',
-        'filing_month': '所属期',
-        'enterprise_name': '企业名称',
-        'community_code': '社区代码',
-        'industry_code': '行业代码',
-        'filed_date': '申报日期',
-        'revenue_yuan': '申报收入(元)',
-        'tax_due_yuan': '应纳税额(元)',
-        'tax_paid_yuan': '实缴税额(元)',
-        'employee_count': '用工人数',
-        'filing_status': '申报状态',
+        'enterprise_code': ['统一社会信用代码'],
+        'filing_month': ['所属期'],
+        'enterprise_name': ['企业名称'],
+        'community_code': ['社区代码'],
+        'industry_code': ['行业代码'],
+        'filed_date': ['申报日期'],
+        'revenue_yuan': ['申报收入(元)'],
+        'tax_due_yuan': ['应纳税额(元)'],
+        'tax_paid_yuan': ['实缴税额(元)'],
+        'employee_count': ['用工人数'],
+        'filing_status': ['申报状态'],
     }) }}
 
 ),

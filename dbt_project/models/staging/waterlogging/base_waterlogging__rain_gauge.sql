@@ -4,9 +4,9 @@
 with landed as (
 
     {{ landed('waterlogging__rain_gauge', {
-        'device_id': 'refDevice',
-        'observed_at': 'dateObserved',
-        'rain_mm': 'precipitation',
+        'device_id': ['refDevice'],
+        'observed_at': ['dateObserved'],
+        'rain_mm': ['precipitation'],
     }) }}
 
 ),

@@ -4,10 +4,10 @@
 with landed as (
 
     {{ landed('waterlogging__water_level', {
-        'device_id': 'refDevice',
-        'observed_at': 'dateObserved',
-        'water_level_m': 'waterLevel',
-        'battery_pct': 'batteryLevel',
+        'device_id': ['refDevice'],
+        'observed_at': ['dateObserved'],
+        'water_level_m': ['waterLevel'],
+        'battery_pct': ['batteryLevel'],
     }) }}
 
 ),

@@ -4,16 +4,16 @@
 with landed as (
 
     {{ landed('waterlogging__waterlogging_point', {
-        'device_id': 'id',
-        'device_name_zh': 'name',
-        'device_type': 'deviceType',
-        'community_code': 'communityCode',
-        'location_zh': 'locationName',
-        'cadence_minutes': 'cadenceMinutes',
-        'alarm_level_m': 'alarmLevel',
-        'installed_date': 'dateInstalled',
-        'location': 'location',
-        'modified_at': 'dateModified',
+        'device_id': ['id'],
+        'device_name_zh': ['name'],
+        'device_type': ['deviceType'],
+        'community_code': ['communityCode'],
+        'location_zh': ['locationName'],
+        'cadence_minutes': ['cadenceMinutes'],
+        'alarm_level_m': ['alarmLevel'],
+        'installed_date': ['dateInstalled'],
+        'location': ['location'],
+        'modified_at': ['dateModified'],
     }) }}
 
 ),
