@@ -1,0 +1,98 @@
+# One line of help per target; CI calls the same targets. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+SSC_DATA ?= $(CURDIR)/data
+SERVE ?= 1
+export SSC_DATA
+export DAGSTER_HOME := $(CURDIR)
+export PYTHONPATH := $(CURDIR)
+export DBT_PROFILES_DIR := $(CURDIR)/dbt_project
+export GX_ANALYTICS_ENABLED := false
+export DO_NOT_TRACK := 1
+RUN := .venv/bin/python
+
+.PHONY: help setup demo demo-day up pull warehouse test test-long bench generate catalogue quarantine approve withdraw releases backup restore upgrade lock lint
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.venv/.stamp: requirements/product.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is missing: install it, or name it with PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "$(PYTHON) is not Python 3.11: name one with PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Installing the product's environment (.venv) …"
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements/product.txt)"
+	@.venv/bin/uv pip sync --quiet --python .venv/bin/python requirements/product.txt
+	@touch $@
+
+.venv-superset/.stamp: requirements/superset.txt .venv/.stamp
+	@echo "Installing Superset's environment (.venv-superset) …"
+	@$(PYTHON) -m venv --without-pip .venv-superset
+	@.venv/bin/uv pip sync --quiet --python .venv-superset/bin/python requirements/superset.txt
+	@touch $@
+
+setup: .venv/.stamp .venv-superset/.stamp  ## Install both environments from the locks
+
+demo: setup  ## Run the main job on the reference district and serve it (SERVE=0: exit when done)
+	@$(RUN) -m orchestration.demo $(if $(filter 0,$(SERVE)),--no-serve)
+
+demo-day: setup  ## Move the reference district's clock one day on, pull, build and release
+	@$(RUN) -m orchestration.demo --day
+
+up: setup  ## Serve your own departments: SSC_<SYSTEM>_URL and _TOKEN in the environment, schedules on
+	@$(RUN) -m orchestration.serve --schedules
+
+pull: setup  ## Pull every system now (SYSTEM=: one; SINCE= UNTIL=: a backfill)
+	@$(RUN) -m orchestration pull $(SYSTEM) $(if $(SINCE),--since $(SINCE)) $(if $(UNTIL),--until $(UNTIL))
+
+warehouse: setup  ## Build, judge and release what has landed
+	@$(RUN) -m orchestration warehouse
+
+test: setup  ## Run the whole test suite
+	@$(RUN) -m pytest tests -n 2 --dist loadgroup -m "not long" $(PYTEST)
+
+test-long: setup  ## The tests that take minutes: twenty kills, the demo's scale
+	@$(RUN) -m pytest tests -m long $(PYTEST)
+
+bench: setup  ## Print the benchmarks as JSON
+	@$(RUN) -m tests.bench
+
+generate: setup  ## Write base and staging models, sources and row rules from the catalogue (CHECK=1: only compare)
+	@$(RUN) -m sources.generate $(if $(CHECK),--check)
+
+catalogue: setup  ## Check the catalogue and print it
+	@$(RUN) -m sources.catalogue
+
+quarantine: setup  ## What waits in quarantine of SYSTEM=, rule by rule, with where to look
+	@$(RUN) -m orchestration quarantine $(SYSTEM)
+
+approve: setup  ## Publish a release for residents: RELEASE=<id> (default: current) BY=<name>
+	@$(RUN) -m orchestration.release approve --by "$(BY)" $(if $(RELEASE),--release $(RELEASE))
+
+withdraw: setup  ## Take the public release back to the one approved before: BY=<name>
+	@$(RUN) -m orchestration.release withdraw --by "$(BY)"
+
+releases: setup  ## List the releases that are kept, and which are current and public
+	@$(RUN) -m orchestration.release list
+
+backup: setup  ## Copy landing, releases, publication log, secrets and Superset's metadata to TO=<folder>
+	@$(RUN) -m orchestration.backup backup "$(TO)"
+
+restore: setup  ## Restore FROM=<folder> into an empty data folder, then build again from landing
+	@$(RUN) -m orchestration.backup restore "$(FROM)"
+
+upgrade: setup  ## After a new version: install the locks, migrate Superset, rebuild what changed
+	@$(RUN) -m orchestration warehouse
+	@.venv-superset/bin/python -m dashboards.provision
+
+lock:  ## Compile the locks anew from requirements/*.in
+	@.venv/bin/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-header requirements/product.in -o requirements/product.txt
+	@.venv/bin/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-header requirements/superset.in -o requirements/superset.txt
+
+lint: setup  ## Style, types and layers
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
