@@ -1,0 +1,5 @@
+select
+    department_id,
+    name_zh,
+    name_en
+from {{ ref('department') }}
