@@ -6,7 +6,7 @@ judges belongs in ``expectations/``, how a build is made in ``warehouse.py`` and
 Folder ``data/published``::
 
     <release_id>/{marts.duckdb, open_data.duckdb, _release.json}    complete once it has its name
-    .candidate-<pid>/                                                being made; a leftover is removed at the next start
+    .candidate/<release_id>/                                         being made; a leftover is removed at the next start
     current -> <release_id>     what the last good build says        moved by a release
     public  -> <release_id>     whose open data residents see        moved by an approval or a withdrawal alone
     refused/<time>.txt          why a candidate did not become a release, a paragraph each
@@ -35,7 +35,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
@@ -238,7 +238,7 @@ def make_candidate(
 
     Args:
         data_dir: the data folder.
-        judge: ``judge(candidate, published)`` -> verdict; default :func:`orchestration.gate.judge`.
+        judge: ``judge(candidate, data_dir)`` -> verdict; default :func:`orchestration.gate.judge`.
         progress: called with one line for each step.
 
     Raises:
@@ -261,7 +261,7 @@ def make_candidate(
         _sync_public(data)
         failures = dbt_failures(build / "run_results.json")
         if failures:
-            raise refuse(data, _dbt_paragraph(failures))
+            raise refuse_failed_build(data, failures)
         for file in FILES:
             _checkpoint(build / file)
         say("hashing the content of the build")
@@ -276,8 +276,8 @@ def make_candidate(
             return read_release(folder)
         if folder.exists():  # has its name but no description: never complete
             shutil.rmtree(folder)
-        candidate = published / f".candidate-{os.getpid()}"
-        candidate.mkdir(mode=0o755)
+        candidate = published / ".candidate" / release_id  # with its name already: the gate's report bears it
+        candidate.mkdir(parents=True, mode=0o755)
         try:
             for file in FILES:
                 say(f"copying {file} ({(build / file).stat().st_size / 1e6:,.1f} MB)")
@@ -285,7 +285,7 @@ def make_candidate(
             created_at = datetime.now(UTC).replace(microsecond=0)
             _write_governance(candidate / "marts.duckdb", release_id, whole_hash, created_at, facts, read_approvals(data))
             say("the gate judges the candidate")
-            verdict = judge(candidate, published)
+            verdict = judge(candidate, data)
             if verdict.refused:
                 raise refuse(data, verdict.paragraph(), candidate=release_id)
             description = {
@@ -310,7 +310,7 @@ def make_candidate(
         except OSError as error:
             raise _disk_error(error, candidate) from error
         finally:
-            shutil.rmtree(candidate, ignore_errors=True)
+            shutil.rmtree(candidate.parent, ignore_errors=True)
         _switch(published, "current", release_id)
         say(f"release {release_id} serves")
         for gone in _prune(data):
@@ -336,6 +336,11 @@ def refuse(data: Path, paragraph: str, *, candidate: str = "") -> ReleaseRefused
         where=candidate or "data/build",
         next_step=f"mend what is named above and {_AGAIN}; this paragraph lies in {path}",
     )
+
+
+def refuse_failed_build(data: Path, failures: list[str]) -> ReleaseRefused:
+    """As :func:`refuse`, for a build of which dbt says what failed (:func:`dbt_failures`)."""
+    return refuse(data, _dbt_paragraph(failures))
 
 
 def dbt_failures(run_results: Path) -> list[str]:
@@ -428,37 +433,27 @@ def closed_month(until: dict[tuple[str, str], datetime], systems: set[str], down
 def systems_down(path: Path, as_of: datetime) -> set[str]:
     """Systems reported down at ``as_of``, from a YAML file that a person writes; empty when there is none.
 
-    The file is a list of ids, or maps an id to ``{since: ..., until: ..., reason: ...}``, each of which may be left out.
+    The file is a list of ``{system, since, until, reason}``; dates are days of Asia/Shanghai, both included; either may be left
+    out. What was loaded at midnight belongs to the day that ended.
 
     Raises:
         SscError: the file is something else.
     """
     if not path.exists():
         return set()
+    today = (as_of - timedelta(microseconds=1)).astimezone(SHANGHAI).date()
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        if isinstance(content, list):
-            return {str(system) for system in content}
         down = set()
-        for system, report in content.items():
-            report = report or {}
-            since, until = (_moment(report.get(name)) for name in ("since", "until"))
-            if (since is None or since <= as_of) and (until is None or as_of < until):
-                down.add(str(system))
+        for item in yaml.safe_load(path.read_text(encoding="utf-8")) or []:
+            if (item.get("since") or date.min) <= today <= (item.get("until") or date.max):
+                down.add(str(item["system"]))
         return down
-    except (yaml.YAMLError, AttributeError, ValueError) as error:
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         raise SscError(
             f"the list of systems that are down cannot be read ({_first_line(error)})",
             where=str(path),
-            next_step="write a list of system ids, or `<system>: {since: 2026-10-12T00:00+08:00, reason: ...}`",
+            next_step="write a list such as `- {system: waterlogging, since: 2026-10-03, reason: server moved}`",
         ) from error
-
-
-def _moment(value: Any) -> datetime | None:
-    if value is None:
-        return None
-    moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))  # a date is its midnight
-    return moment if moment.tzinfo else moment.replace(tzinfo=SHANGHAI)
 
 
 def _is_first_of(month: str | None, releases: list[Release]) -> bool:
@@ -594,15 +589,16 @@ def _prune(data: Path) -> list[str]:
     gone = [release for release in list_releases(data) if release.release_id not in stay]
     for release in gone:
         # First out of sight under another name, so that a half-deleted folder never looks like a release.
-        doomed = release.path.with_name(f".candidate-gone-{release.release_id}")
+        doomed = release.path.parent / ".candidate" / release.release_id
+        doomed.parent.mkdir(exist_ok=True)
         os.rename(release.path, doomed)
-        shutil.rmtree(doomed)
+        shutil.rmtree(doomed.parent)
     return [release.release_id for release in gone]
 
 
 def _clean(published: Path) -> None:
-    for path in published.glob(".candidate-*"):
-        shutil.rmtree(path)
+    if (published / ".candidate").exists():
+        shutil.rmtree(published / ".candidate")
     for path in published.glob(".link-*"):
         path.unlink()
 

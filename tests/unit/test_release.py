@@ -32,7 +32,7 @@ class Says:
     findings: tuple = ()
     calls: int = 0
 
-    def __call__(self, candidate: Path, published: Path) -> Says:
+    def __call__(self, candidate: Path, data: Path) -> Says:
         assert (candidate / "marts.duckdb").exists()
         self.calls += 1
         return self
@@ -338,15 +338,17 @@ def test_closed_month() -> None:
 
 def test_systems_down(tmp_path: Path) -> None:
     path = tmp_path / "systems_down.yml"
-    moment = at("2026-10-12T12:00+08:00")
+    moment = at("2026-10-12T00:00+08:00")  # belongs to 11 October
     assert release.systems_down(path, moment) == set()
-    path.write_text("[tax]")
-    assert release.systems_down(path, moment) == {"tax"}
-    path.write_text("tax: {since: 2026-10-12, until: 2026-10-13T00:00+08:00}\nwater: {until: 2026-10-12}\ngrid:\n")
+    path.write_text(
+        "- {system: tax, since: 2026-10-11, until: 2026-10-11, reason: moved}\n"
+        "- {system: water, since: 2026-10-12}\n- {system: fire, until: 2026-10-10}\n- {system: grid}\n"
+    )
     assert release.systems_down(path, moment) == {"tax", "grid"}
-    path.write_text("tax: down")
-    with pytest.raises(SscError, match=r"systems_down\.yml"):
-        release.systems_down(path, moment)
+    for wrong in ("tax: down", "- tax", "- {since: 2026-10-11}", "- {system: tax, since: soon}", "["):
+        path.write_text(wrong)
+        with pytest.raises(SscError, match=r"systems_down\.yml"):
+            release.systems_down(path, moment)
 
 
 def test_retention(data: Path) -> None:

@@ -1,0 +1,137 @@
+"""Pull assets and jobs, made from the catalogue: one run per system, its entities as assets in threads.
+
+How an entity is read belongs in ``sources/connectors``; when it is pulled, in ``schedules.py``.
+
+For each system there are ``pull_<system>``, which takes what is new, and ``backfill_<system>``, a job with a partition per day of
+Asia/Shanghai, which takes the window of that day again without moving the cursor. Only the job is partitioned: an entity is one
+asset, whatever days it was pulled for.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from orchestration.resources import failure
+from sources.catalogue import Entity, System
+from sources.errors import PullError, SscError
+from sources.landing import Manifest
+
+THREADS = 4
+FIRST_DAY = "2024-01-01"
+
+Pull = Callable[..., Manifest]
+
+
+class Window(dg.Config):
+    """The window of a backfill, ISO 8601 with an offset; empty for an ordinary pull."""
+
+    since: str | None = None
+    until: str | None = None
+
+
+def asset_key(system: str, entity: str) -> dg.AssetKey:
+    return dg.AssetKey([system, entity])
+
+
+def pull_assets(system: System, pull: Pull | None = None) -> dg.AssetsDefinition:
+    """The entities of a system as one step: each is attempted, whole ones materialise, then it fails once with every cause."""
+
+    @dg.multi_asset(
+        name=f"pull_{system.id}",
+        can_subset=True,
+        specs=[
+            dg.AssetSpec(
+                asset_key(system.id, entity.name),
+                description=f"{entity.name_zh} · {entity.description}",
+                group_name="pull",
+                kinds={system.delivery, "parquet"},
+                skippable=True,
+                tags={"system": system.id},
+                metadata={"contract": f"sources/catalog/{system.path.name}", "contract_version": system.version},
+            )
+            for entity in system.entities
+        ],
+    )
+    def assets(context: dg.AssetExecutionContext, config: Window) -> Iterator[dg.MaterializeResult]:
+        chosen = [e for e in system.entities if asset_key(system.id, e.name) in context.selected_asset_keys]
+        since, until = (datetime.fromisoformat(text) if text else None for text in (config.since, config.until))
+        failures: list[SscError] = []
+        with ThreadPoolExecutor(THREADS, thread_name_prefix=system.id) as threads:
+            running = {threads.submit(_pull_one, pull, entity, since, until): entity for entity in chosen}
+            for done in as_completed(running):
+                entity, result = running[done], done.result()
+                if isinstance(result, SscError):
+                    failures.append(result)
+                    context.log.error(f"{entity.system}/{entity.name}: failed")
+                    continue
+                context.log.info(f"{entity.system}/{entity.name}: {result.rows:,} rows up to {result.window_until}")
+                yield dg.MaterializeResult(asset_key=asset_key(system.id, entity.name), metadata=_metadata(result))
+        if failures:
+            raise failure(_all_of(system, failures))
+
+    return assets
+
+
+def _pull_one(pull: Pull | None, entity: Entity, since: datetime | None, until: datetime | None) -> Manifest | SscError:
+    if pull is None:
+        from sources.connectors import pull
+    try:
+        return pull(entity, since=since, until=until)
+    except SscError as error:
+        return error
+    except Exception as error:  # a connector's bug must not hide what became of the other entities
+        return PullError(
+            f"{type(error).__name__}: {error}",
+            where=f"{entity.system}/{entity.name}",
+            next_step="this is a fault of the connector: report it with the run's log",
+        )
+
+
+def _metadata(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "dagster/row_count": manifest.rows,
+        "bytes": manifest.bytes,
+        "load_id": manifest.load_id,
+        "window_since": str(manifest.window_since or "the beginning"),
+        "window_until": str(manifest.window_until),
+        "path": dg.MetadataValue.path(str(manifest.path)),
+    }
+
+
+def _all_of(system: System, failures: list[SscError]) -> SscError:
+    if len(failures) == 1:
+        return failures[0]
+    causes = "".join(f"\n  {error}" for error in sorted(failures, key=str))
+    return PullError(
+        f"{len(failures)} of {len(system.entities)} entities could not be pulled:{causes}",
+        where=system.id,
+        next_step=f"mend the causes above, then run `python -m orchestration pull {system.id}`",
+    )
+
+
+def pull_jobs(system: System) -> list[Any]:
+    """``pull_<system>`` and ``backfill_<system>``."""
+    selection = [asset_key(system.id, entity.name) for entity in system.entities]
+
+    @dg.daily_partitioned_config(start_date=FIRST_DAY, timezone="Asia/Shanghai")
+    def day(start: datetime, end: datetime) -> dict[str, Any]:
+        return {"ops": {f"pull_{system.id}": {"config": {"since": start.isoformat(), "until": end.isoformat()}}}}
+
+    return [
+        dg.define_asset_job(
+            f"pull_{system.id}",
+            selection=selection,
+            description=f"{system.name_zh} · pull what is new",
+            tags={"ssc/system": system.id},
+        ),
+        dg.define_asset_job(
+            f"backfill_{system.id}",
+            selection=selection,
+            config=day,
+            description=f"{system.name_zh} · pull the window of one day again",
+            tags={"ssc/system": system.id},
+        ),
+    ]
