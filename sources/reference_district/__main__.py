@@ -17,14 +17,18 @@ from sources.reference_district import clock, generate
 from sources.reference_district.district import District, DistrictError, home, iso, seconds
 from sources.reference_district.server import Behaviour, Service, application
 
-LIVE_SECONDS = 60
+LIVE_SECONDS = 60.0  # SSC_DISTRICT_LIVE_SECONDS in its place makes tests quick
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m sources.reference_district", description="Plays the departments of a district.")
+    parser = argparse.ArgumentParser(
+        prog="python -m sources.reference_district", description="Plays the departments of a district."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    serving = commands.add_parser("serve", help="serve the REST systems on loopback and write district.env; LIVE=1 lets the clock run")
+    serving = commands.add_parser(
+        "serve", help="serve the REST systems on loopback and write district.env; LIVE=1 lets the clock run"
+    )
     serving.add_argument("--port", type=int, default=0, help="0 takes a free one")
     moving = commands.add_parser("move", help="set the replay clock and deliver the files that have arrived by then")
     moving.add_argument("--to", required=True, help="for example 2026-10-01T00:00+08:00")
@@ -60,9 +64,15 @@ def serve(district: District, port: int) -> None:
     service = Service(generate.registers(folder), token, district.seed, _clock, Behaviour.from_environment())
     _write_environment(address, token)
     if os.environ.get("LIVE") == "1":
-        threading.Thread(target=_live, args=(district, LIVE_SECONDS), daemon=True).start()
+        threading.Thread(
+            target=_live, args=(district, float(os.environ.get("SSC_DISTRICT_LIVE_SECONDS") or LIVE_SECONDS)), daemon=True
+        ).start()
     print(f"reference district: {address} (clock {iso(_clock())})", flush=True)
-    server = uvicorn.Server(uvicorn.Config(application({"grid_management": service}), log_level="warning", access_log=False, timeout_graceful_shutdown=2))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application({"grid_management": service}), log_level="warning", access_log=False, timeout_graceful_shutdown=2
+        )
+    )
     server.run(sockets=[listener])
 
 
@@ -74,14 +84,20 @@ def _listen(port: int) -> socket.socket:
         listener.listen(128)
     except OSError as error:
         listener.close()
-        raise DistrictError(f"port {port} is taken or not allowed ({error.strerror})", where="reference district", next_step="give another with --port, or 0 for a free one") from error
+        raise DistrictError(
+            f"port {port} is taken or not allowed ({error.strerror})",
+            where="reference district",
+            next_step="give another with --port, or 0 for a free one",
+        ) from error
     return listener
 
 
 def _clock() -> int:
     moment = clock.read()
     if moment is None:
-        raise DistrictError("the clock file is gone", where=str(clock.path()), next_step="python -m sources.reference_district move --to …")
+        raise DistrictError(
+            "the clock file is gone", where=str(clock.path()), next_step="python -m sources.reference_district move --to …"
+        )
     return moment
 
 

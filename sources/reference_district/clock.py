@@ -1,4 +1,8 @@
-"""The replay clock: a file with one timestamp. Moving it lays down the files that have arrived by then, and takes away the others."""
+"""The replay clock: a file with one timestamp.
+
+Moving it lays down the files that have arrived by then, and takes away the others. What is in them is no business of this
+module.
+"""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Scale:
 
 
 SCALES = {
-    "demo": Scale((), 24, 120, 31, 166_000, 25_000, 6_000, 6_000, {1: 3, 2: 6, 5: 27, 10: 24}, {5: 6, 10: 14}, 1.0),
+    "demo": Scale((), 24, 120, 31, 166_000, 25_000, 6_000, 6_200, {1: 3, 2: 6, 5: 27, 10: 24}, {5: 6, 10: 14}, 1.0),
     "test": Scale(("440304001",), 3, 62, 3, 3_000, 210, 60, 200, {1: 1, 2: 1, 5: 2, 10: 36}, {10: 10}, 0.15),
 }
 
@@ -72,7 +72,9 @@ class District:
         """
         scale = os.environ.get("SCALE") or "demo"
         if scale not in SCALES:
-            raise DistrictError(f"there is no scale {scale!r}", where="SCALE", next_step=f"set SCALE to one of {', '.join(SCALES)}")
+            raise DistrictError(
+                f"there is no scale {scale!r}", where="SCALE", next_step=f"set SCALE to one of {', '.join(SCALES)}"
+            )
         try:
             seed = int(os.environ.get("SEED") or 440304)
         except ValueError as error:
@@ -143,7 +145,9 @@ def seconds(text: str, where: str) -> int:
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError as error:
-        raise DistrictError(f"{text!r} is no timestamp", where=where, next_step="write for example 2026-10-01T00:00+08:00") from error
+        raise DistrictError(
+            f"{text!r} is no timestamp", where=where, next_step="write for example 2026-10-01T00:00+08:00"
+        ) from error
     if moment.tzinfo is None:
         raise DistrictError(f"{text!r} has no offset", where=where, next_step="write for example 2026-10-01T00:00+08:00")
     return int(moment.timestamp())
@@ -184,7 +188,11 @@ def iso_texts(moments: np.ndarray) -> pl.Series:
     frame = pl.DataFrame({"t": moments.astype(np.int64)})
     return frame.select(
         pl.when(pl.col("t") < NEVER)
-        .then(pl.from_epoch(pl.when(pl.col("t") < NEVER).then(pl.col("t")) + OFFSET, time_unit="s").dt.strftime("%Y-%m-%dT%H:%M:%S+08:00"))
+        .then(
+            pl.from_epoch(pl.when(pl.col("t") < NEVER).then(pl.col("t")) + OFFSET, time_unit="s").dt.strftime(
+                "%Y-%m-%dT%H:%M:%S+08:00"
+            )
+        )
         .otherwise(None)
     ).to_series()
 

@@ -21,7 +21,7 @@ class Delivery:
 
 
 def settle(deliveries: list[Delivery], generated: Path, files: Path, clock: int) -> tuple[int, int]:
-    """Lay down every file that has arrived by `clock` (mtime = arrival) and take away every other; returns (laid down, taken away).
+    """Lay down every file that has arrived by `clock` (mtime = arrival) and take away every other; returns (laid, taken).
 
     A file appears whole, by rename, under its own name; a half-written one has a name that begins with a dot.
     """

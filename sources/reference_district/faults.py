@@ -12,9 +12,9 @@ from sources.reference_district.district import iso
 class Fault:
     """One planted fault.
 
-    ``expected`` is quarantined (``rule`` = contract column and check: required, type, pattern, range, enum, late), superseded
-    (one of several rows of a key), or kept. ``arrival`` is when it can first be seen; ``mended`` when a good state of the same key
-    arrives.
+    ``expected`` is quarantined (``rule`` = contract column and check: required, type, pattern, range, enum; or late),
+    superseded (one of several rows of a key), or kept. ``arrival`` is when it can first be seen; ``mended`` when a good state
+    of the same key arrives.
     """
 
     system: str

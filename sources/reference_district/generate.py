@@ -51,7 +51,10 @@ def ensure(district: District) -> Path:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         _say(f"generated in {time.monotonic() - started:.1f} s")
-        others = sorted((p for p in folder.parent.iterdir() if p.is_dir() and p != folder and not p.name.startswith(".")), key=lambda p: p.stat().st_mtime)
+        others = sorted(
+            (p for p in folder.parent.iterdir() if p.is_dir() and p != folder and not p.name.startswith(".")),
+            key=lambda p: p.stat().st_mtime,
+        )
         for path in others[: max(0, len(others) - KEEP + 1)]:
             shutil.rmtree(path, ignore_errors=True)
     _show_truth(folder)
@@ -98,17 +101,21 @@ def _write_truth(district: District, folder: Path, truth: dict[str, pl.DataFrame
         "seed": district.seed,
         "scale": district.scale_name,
         "as_of": iso(district.as_of),
-        "by_clock": {iso(clock): {name: _totals(name, frame, faults, clock) for name, frame in truth.items()} for clock in clocks},
+        "by_clock": {
+            iso(clock): {name: _totals(name, frame, faults, clock) for name, frame in truth.items()} for clock in clocks
+        },
     }
     (folder / "totals.json").write_bytes(orjson.dumps(totals, option=orjson.OPT_INDENT_2))
-    cube = pl.concat([
-        kept_events(truth["grid_event"], clock)
-        .group_by("community_code", "current_community_code", "month", "type_code", "category")
-        .agg(event_count=pl.len())
-        .sort("community_code", "month", "type_code")
-        .with_columns(clock=pl.lit(iso(clock)))
-        for clock in clocks
-    ])  # fmt: skip
+    cube = pl.concat(
+        [
+            kept_events(truth["grid_event"], clock)
+            .group_by("community_code", "current_community_code", "month", "type_code", "category")
+            .agg(event_count=pl.len())
+            .sort("community_code", "month", "type_code")
+            .with_columns(clock=pl.lit(iso(clock)))
+            for clock in clocks
+        ]
+    )
     cube.write_parquet(folder / "grid_event_totals.parquet")
 
 
@@ -118,9 +125,11 @@ def month_of(column: str) -> pl.Expr:
 
 
 def kept_events(truth: pl.DataFrame, clock: int) -> pl.DataFrame:
-    """Events that a right product counts at `clock`: arrived, and not broken (or mended by then); with ``month`` of occurrence."""
+    """Events that a right product counts at `clock`: arrived, and whole or mended by then; with ``month`` of occurrence."""
     mended = (pl.col("mended_arrival") >= 0) & (pl.col("mended_arrival") <= clock)
-    return truth.filter((pl.col("arrival_1") <= clock) & (~pl.col("is_broken") | mended)).with_columns(month=month_of("occurred_at"))
+    return truth.filter((pl.col("arrival_1") <= clock) & (~pl.col("is_broken") | mended)).with_columns(
+        month=month_of("occurred_at")
+    )
 
 
 def _counts(frame: pl.DataFrame, column: str) -> dict[str, int]:
@@ -133,31 +142,55 @@ def _totals(name: str, frame: pl.DataFrame, faults: list[Fault], clock: int) -> 
         arrived, kept = frame.filter(pl.col("arrival_1") <= clock), kept_events(frame, clock)
         repeats = [f for f in faults if f.entity == name and f.kind == "exact_repeat" and f.arrival <= clock]
         return {
-            "distinct_count": len(arrived), "served_count": len(arrived) + len(repeats), "kept_count": len(kept), "quarantined_count": len(arrived) - len(kept),
-            "by_community": _counts(kept, "community_code"), "by_current_community": _counts(kept, "current_community_code"),
-            "by_month": _counts(kept, "month"), "by_type": _counts(kept, "type_code"), "by_category": _counts(kept, "category"),
-        }  # fmt: skip
+            "distinct_count": len(arrived),
+            "served_count": len(arrived) + len(repeats),
+            "kept_count": len(kept),
+            "quarantined_count": len(arrived) - len(kept),
+            "by_community": _counts(kept, "community_code"),
+            "by_current_community": _counts(kept, "current_community_code"),
+            "by_month": _counts(kept, "month"),
+            "by_type": _counts(kept, "type_code"),
+            "by_category": _counts(kept, "category"),
+        }
     arrived = frame.filter(pl.col("arrival") <= clock)
     if name in ("water_level", "rain_gauge"):
         inside = arrived.filter(~pl.col("is_beyond")).with_columns(month=month_of("hour_at"))
         return {
             "kept_count": int(inside["reading_count"].sum()),
             "late_beyond_count": int(arrived.filter(pl.col("is_beyond"))["reading_count"].sum()),
-            "by_month": {m: int(n) for m, n in inside.group_by("month").agg(pl.col("reading_count").sum()).sort("month").iter_rows()},
+            "by_month": {
+                m: int(n) for m, n in inside.group_by("month").agg(pl.col("reading_count").sum()).sort("month").iter_rows()
+            },
         }
     if name == "filing":
-        latest = arrived.filter(~pl.col("is_broken")).sort("enterprise_code", "filing_month", "is_corrected").unique(["enterprise_code", "filing_month"], keep="last", maintain_order=True)
+        latest = (
+            arrived.filter(~pl.col("is_broken"))
+            .sort("enterprise_code", "filing_month", "is_corrected")
+            .unique(["enterprise_code", "filing_month"], keep="last", maintain_order=True)
+        )
         return {
-            "kept_count": len(latest), "quarantined_count": int(arrived["is_broken"].sum()), "corrected_count": int(latest["is_corrected"].sum()),
-            "late_count": int(latest["is_late"].sum()), "by_month": _counts(latest, "filing_month"), "by_community": _counts(latest, "community_code"),
-            "revenue_yuan_by_month": {m: round(v, 2) for m, v in latest.group_by("filing_month").agg(pl.col("revenue_yuan").sum()).sort("filing_month").iter_rows()},
-        }  # fmt: skip
+            "kept_count": len(latest),
+            "quarantined_count": int(arrived["is_broken"].sum()),
+            "corrected_count": int(latest["is_corrected"].sum()),
+            "late_count": int(latest["is_late"].sum()),
+            "by_month": _counts(latest, "filing_month"),
+            "by_community": _counts(latest, "community_code"),
+            "revenue_yuan_by_month": {
+                m: round(v, 2)
+                for m, v in latest.group_by("filing_month").agg(pl.col("revenue_yuan").sum()).sort("filing_month").iter_rows()
+            },
+        }
     key = "device_id" if name == "waterlogging_point" else "key"
     if name == "waterlogging_point":
         arrived = arrived.filter(~pl.col("is_broken"))
     latest = arrived.sort(key, "arrival").unique(key, keep="last", maintain_order=True)
     kept = latest.filter(~pl.col("is_broken"))
-    return {"distinct_count": len(latest), "kept_count": len(kept), "quarantined_count": len(latest) - len(kept), "by_community": _counts(kept, "community_code")}
+    return {
+        "distinct_count": len(latest),
+        "kept_count": len(kept),
+        "quarantined_count": len(latest) - len(kept),
+        "by_community": _counts(kept, "community_code"),
+    }
 
 
 def _show_truth(folder: Path) -> None:

@@ -24,18 +24,51 @@ SYSTEM = "grid_management"
 BROKEN_DATES = ["2026-13-05T08:00:00+08:00", "二〇二六年三月五日", "2026-02-30T25:61:00+08:00"]
 # How much more (or less) often than elsewhere a type occurs in a kind of community; other types: 1.
 KIND_FACTORS = {
-    "village": {"A01": 1.6, "A02": 1.5, "A06": 3.0, "B01": 1.5, "C01": 1.8, "C02": 1.7, "C06": 1.6, "C07": 1.4, "C08": 1.9, "C05": 0.4, "C04": 0.4, "D05": 1.3},
+    "village": {
+        "A01": 1.6,
+        "A02": 1.5,
+        "A06": 3.0,
+        "B01": 1.5,
+        "C01": 1.8,
+        "C02": 1.7,
+        "C06": 1.6,
+        "C07": 1.4,
+        "C08": 1.9,
+        "C05": 0.4,
+        "C04": 0.4,
+        "D05": 1.3,
+    },
     "garden": {"A06": 0.4, "A04": 0.3, "C03": 1.5, "C05": 1.6, "C09": 0.4, "D02": 0.6, "D04": 0.7},
     "mixed": {"A04": 2.2, "C04": 2.4, "C05": 1.3, "C09": 2.1, "C10": 1.5, "D02": 1.3, "D04": 1.6, "D05": 1.5},
 }
 # Factors by weekday, Monday first.
-WEEKDAY = {"A04": [1.5, 1.3, 1.2, 1.1, 1.1, 0.5, 0.3], "C09": [1.3, 1.2, 1.2, 1.2, 1.1, 0.6, 0.4], "D03": [0.8, 0.8, 0.8, 0.9, 1.1, 1.4, 1.2]}
+WEEKDAY = {
+    "A04": [1.5, 1.3, 1.2, 1.1, 1.1, 0.5, 0.3],
+    "C09": [1.3, 1.2, 1.2, 1.2, 1.1, 0.6, 0.4],
+    "D03": [0.8, 0.8, 0.8, 0.9, 1.1, 1.4, 1.2],
+}
 OFFICE_WEEK = [1.12, 1.06, 1.04, 1.03, 1.03, 0.88, 0.84]
 HOLIDAYS = ["2025-01-29", "2025-10-01", "2026-02-17", "2026-10-01"]
 EVENT_COLUMNS = [
-    "eventId", "typeCode", "communityCode", "gridCode", "title", "description", "address", "reporterName", "reporterPhone", "occurredAt",
-    "reportedAt", "acceptedAt", "closedAt", "dueAt", "status", "handlingDept", "attachments", "updatedAt",
-]  # fmt: skip
+    "eventId",
+    "typeCode",
+    "communityCode",
+    "gridCode",
+    "title",
+    "description",
+    "address",
+    "reporterName",
+    "reporterPhone",
+    "occurredAt",
+    "reportedAt",
+    "acceptedAt",
+    "closedAt",
+    "dueAt",
+    "status",
+    "handlingDept",
+    "attachments",
+    "updatedAt",
+]
 PHOTO = '[{"name":"现场照片.jpg","bytes":%d}]'
 FINDINGS = ["网格员巡查发现", "居民来电反映", "物业上报", "社区走访发现", "视频巡查发现"]
 
@@ -103,7 +136,10 @@ def _events(district: District, result: Generated) -> None:
     local = np.array([district.rng("community", c.code).lognormal(0, 0.22) for c in places])
     local = np.where([c.kind == "" for c in places], 4.0, local)  # few live in the bonded zone, many work there
     head = populations(places, days) * local[:, None]
-    wet = {s: np.array([rain.daily(d) for d in days]) * rain.local_factors(district, s, int(days[0]), len(days)) for s in sorted({c.subdistrict for c in places})}
+    wet = {
+        s: np.array([rain.daily(int(d)) for d in days]) * rain.local_factors(district, s, int(days[0]), len(days))
+        for s in sorted({c.subdistrict for c in places})
+    }
     factors = {s: _day_factors(days, mm) for s, mm in wet.items()}
     rates = [head[i][None, :] * (share * kinds[i])[:, None] * factors[c.subdistrict] for i, c in enumerate(places)]
     scale = district.scale.events / sum(rate[:, in_span].sum() for rate in rates)
@@ -127,41 +163,54 @@ def _events(district: District, result: Generated) -> None:
     building = pl.Series(rng.integers(1, 60, count)).cast(pl.Utf8)
     years = pl.Series(column["arrival_1"]).cast(pl.Int64)
     year = pl.select(pl.from_epoch(years + 28800, time_unit="s").dt.strftime("%y")).to_series()
-    photos = rng.integers(100_000, 4_000_000, count)
-    base = pl.DataFrame({
-        "eventId": "GE" + year + pl.Series(np.arange(1, count + 1)).cast(pl.Utf8).str.zfill(8),
-        "typeCode": pl.Series([t.code for t in types])[kind],
-        "communityCode": pl.Series(code),
-        "gridCode": pl.Series(column["grid"]).cast(pl.Utf8).str.zfill(3),
-        "title": place_names + type_names,
-        "description": finding + "，" + place_names + building + "栋" + type_names + "，请尽快处置。",
-        "address": street + place_names + building + "栋",
-        "reporterName": people.names(rng, count),
-        "reporterPhone": people.phones(rng.integers(0, 10**8, count)),
-        "occurredAt": iso_texts(column["occurred"]),
-        "reportedAt": iso_texts(column["reported"]),
-        "dueAt": iso_texts(column["due"]),
-        "handlingDept": pl.Series([t.department for t in types])[kind],
-        "attachments": pl.Series(np.where(rng.random(count) < 0.35, np.char.mod(PHOTO, rng.integers(100_000, 4_000_000, count)), "[]")),
-    })
-    versions = pl.concat([
-        _state(base, "reported", column, "arrival_1", with_accepted=False, with_closed=False),
-        _state(base, "accepted", column, "arrival_2", with_accepted=True, with_closed=False),
-        _state(base, "closed", column, "arrival_3", with_accepted=True, with_closed=True),
-    ]).filter(pl.col("_arrival") <= district.end)
+    base = pl.DataFrame(
+        {
+            "eventId": "GE" + year + pl.Series(np.arange(1, count + 1)).cast(pl.Utf8).str.zfill(8),
+            "typeCode": pl.Series([t.code for t in types])[kind],
+            "communityCode": pl.Series(code),
+            "gridCode": pl.Series(column["grid"]).cast(pl.Utf8).str.zfill(3),
+            "title": place_names + type_names,
+            "description": finding + "，" + place_names + building + "栋" + type_names + "，请尽快处置。",
+            "address": street + place_names + building + "栋",
+            "reporterName": people.names(rng, count),
+            "reporterPhone": people.phones(rng.integers(0, 10**8, count)),
+            "occurredAt": iso_texts(column["occurred"]),
+            "reportedAt": iso_texts(column["reported"]),
+            "dueAt": iso_texts(column["due"]),
+            "handlingDept": pl.Series([t.department for t in types])[kind],
+            "attachments": pl.Series(
+                np.where(rng.random(count) < 0.35, np.char.mod(PHOTO, rng.integers(100_000, 4_000_000, count)), "[]")
+            ),
+        }
+    )
+    versions = pl.concat(
+        [
+            _state(base, "reported", column, "arrival_1", with_accepted=False, with_closed=False),
+            _state(base, "accepted", column, "arrival_2", with_accepted=True, with_closed=False),
+            _state(base, "closed", column, "arrival_3", with_accepted=True, with_closed=True),
+        ]
+    ).filter(pl.col("_arrival") <= district.end)
     base, versions, repeated, outcome = _break_events(district, result.faults, base, versions, column)
     result.registers["grid_event"] = Register(base, ordered(versions, repeated), EVENT_COLUMNS, frozenset({"attachments"}))
     successor = {c.code: c.merged_into or c.code for c in places}
-    result.truth["grid_event"] = pl.DataFrame({
-        "event_id": base["eventId"],
-        "type_code": pl.Series([t.code for t in types])[kind],
-        "category": pl.Series([t.category for t in types])[kind],
-        "community_code": pl.Series(code),
-        "current_community_code": pl.Series([successor[c] for c in code]),
-        **{f"{name}_at": pl.Series(np.where(column[name] < NEVER, column[name], -1)) for name in ("occurred", "reported", "accepted", "closed", "due")},
-        **{name: pl.Series(np.where(column[name] < NEVER, column[name], -1)) for name in ("arrival_1", "arrival_2", "arrival_3")},
-        **outcome,
-    })
+    result.truth["grid_event"] = pl.DataFrame(
+        {
+            "event_id": base["eventId"],
+            "type_code": pl.Series([t.code for t in types])[kind],
+            "category": pl.Series([t.category for t in types])[kind],
+            "community_code": pl.Series(code),
+            "current_community_code": pl.Series([successor[c] for c in code]),
+            **{
+                f"{name}_at": pl.Series(np.where(column[name] < NEVER, column[name], -1))
+                for name in ("occurred", "reported", "accepted", "closed", "due")
+            },
+            **{
+                name: pl.Series(np.where(column[name] < NEVER, column[name], -1))
+                for name in ("arrival_1", "arrival_2", "arrival_3")
+            },
+            **outcome,
+        }
+    )
 
 
 def _lives(district: District, rng: np.random.Generator, i: int, c: Community, kind: np.ndarray, day: np.ndarray) -> pl.DataFrame:
@@ -174,7 +223,9 @@ def _lives(district: District, rng: np.random.Generator, i: int, c: Community, k
         middle, width, share = rain.bursts(district, int(wet))
         chosen = flood & (day == wet)
         which = rng.choice(len(middle), int(chosen.sum()), p=share)
-        second[chosen] = np.clip((middle[which] + rng.normal(25, 1, len(which)) + width[which] * rng.normal(0, 0.8, len(which))) * 60, 0, DAY - 1)
+        second[chosen] = np.clip(
+            (middle[which] + rng.normal(25, 1, len(which)) + width[which] * rng.normal(0, 0.8, len(which))) * 60, 0, DAY - 1
+        )
     due_hours = np.array([t.due_hours for t in types])[kind]
     slow = district.rng("handling", c.code).lognormal(0, 0.18)
     occurred = day * DAY - 28800 + second
@@ -187,25 +238,46 @@ def _lives(district: District, rng: np.random.Generator, i: int, c: Community, k
     late = rng.random(count) < 0.0012  # written on paper, typed in days later
     delay = np.where(late, rng.integers(3 * DAY, 30 * DAY, count), rng.integers(60, 1500, count))
     arrival_1 = reported + delay
-    arrival_2 = np.where(accepted < NEVER, np.maximum(np.minimum(accepted, NEVER // 2) + rng.integers(20, 900, count), arrival_1 + 60), NEVER)
-    arrival_3 = np.where(closed < NEVER, np.maximum(np.minimum(closed, NEVER // 2) + rng.integers(20, 900, count), np.minimum(arrival_2, NEVER // 2) + 60), NEVER)
-    return pl.DataFrame({
-        "place": np.full(count, i), "kind": kind, "grid": rng.integers(1, c.grids + 1, count), "occurred": occurred, "reported": reported,
-        "accepted": accepted, "closed": closed, "due": reported + due_hours * 3600,
-        "arrival_1": arrival_1, "arrival_2": arrival_2, "arrival_3": arrival_3, "late": late,
-    })  # fmt: skip
+    arrival_2 = np.where(
+        accepted < NEVER, np.maximum(np.minimum(accepted, NEVER // 2) + rng.integers(20, 900, count), arrival_1 + 60), NEVER
+    )
+    arrival_3 = np.where(
+        closed < NEVER,
+        np.maximum(np.minimum(closed, NEVER // 2) + rng.integers(20, 900, count), np.minimum(arrival_2, NEVER // 2) + 60),
+        NEVER,
+    )
+    return pl.DataFrame(
+        {
+            "place": np.full(count, i),
+            "kind": kind,
+            "grid": rng.integers(1, c.grids + 1, count),
+            "occurred": occurred,
+            "reported": reported,
+            "accepted": accepted,
+            "closed": closed,
+            "due": reported + due_hours * 3600,
+            "arrival_1": arrival_1,
+            "arrival_2": arrival_2,
+            "arrival_3": arrival_3,
+            "late": late,
+        }
+    )
 
 
-def _state(base: pl.DataFrame, status: str, column: dict[str, np.ndarray], arrival: str, *, with_accepted: bool, with_closed: bool) -> pl.DataFrame:
+def _state(
+    base: pl.DataFrame, status: str, column: dict[str, np.ndarray], arrival: str, *, with_accepted: bool, with_closed: bool
+) -> pl.DataFrame:
     nothing = np.full(len(base), NEVER)
-    return pl.DataFrame({
-        "_key": np.arange(len(base)),
-        "_arrival": column[arrival],
-        "_override": pl.Series([None], dtype=pl.Utf8).extend_constant(None, len(base) - 1),
-        "acceptedAt": iso_texts(column["accepted"] if with_accepted else nothing),
-        "closedAt": iso_texts(column["closed"] if with_closed else nothing),
-        "status": pl.Series([status]).extend_constant(status, len(base) - 1),
-    })
+    return pl.DataFrame(
+        {
+            "_key": np.arange(len(base)),
+            "_arrival": column[arrival],
+            "_override": pl.Series([None], dtype=pl.Utf8).extend_constant(None, len(base) - 1),
+            "acceptedAt": iso_texts(column["accepted"] if with_accepted else nothing),
+            "closedAt": iso_texts(column["closed"] if with_closed else nothing),
+            "status": pl.Series([status]).extend_constant(status, len(base) - 1),
+        }
+    )
 
 
 class _Breaker:
@@ -225,18 +297,39 @@ class _Breaker:
         return chosen
 
     def note(self, i: int, kind: str, expected: str, rule: str | None = None, mended: int | None = None, note: str = "") -> None:
-        self.faults.append(Fault(SYSTEM, self.entity, {self.keys.name: self.keys[int(i)]}, kind, expected, int(self.first_arrival[i]), rule, mended, note))
+        self.faults.append(
+            Fault(
+                SYSTEM,
+                self.entity,
+                {self.keys.name: self.keys[int(i)]},
+                kind,
+                expected,
+                int(self.first_arrival[i]),
+                rule,
+                mended,
+                note,
+            )
+        )
 
     def plant(self, demo_count: int, kind: str, rule: str, source: str, value: object, allowed: np.ndarray | None = None) -> None:
-        """Replace a field for good, so that the row must go to quarantine. value: what to write, or a function of the key's row."""
+        """Replace a field for good, so that the row must go to quarantine.
+
+        value: what to write, or a function of the key's row number.
+        """
         for i in self.take(demo_count, allowed):
             self.replaced[int(i)] = {source: value(int(i)) if callable(value) else value}
             self.note(i, kind, "quarantined", rule)
 
     def overrides(self, versions: pl.DataFrame) -> pl.DataFrame:
         """Versions with ``_override`` filled in."""
-        always = pl.DataFrame({"_key": list(self.replaced), "_always": [orjson.dumps(v).decode() for v in self.replaced.values()]}, schema={"_key": pl.Int64, "_always": pl.Utf8})
-        once = pl.DataFrame({"_key": list(self.replaced_once), "_once": [orjson.dumps(v).decode() for v in self.replaced_once.values()]}, schema={"_key": pl.Int64, "_once": pl.Utf8})
+        always = pl.DataFrame(
+            {"_key": list(self.replaced), "_always": [orjson.dumps(v).decode() for v in self.replaced.values()]},
+            schema={"_key": pl.Int64, "_always": pl.Utf8},
+        )
+        once = pl.DataFrame(
+            {"_key": list(self.replaced_once), "_once": [orjson.dumps(v).decode() for v in self.replaced_once.values()]},
+            schema={"_key": pl.Int64, "_once": pl.Utf8},
+        )
         first = pl.col("_arrival") == pl.col("_arrival").min().over("_key")
         return (
             versions.join(always, on="_key", how="left", maintain_order="left")
@@ -246,11 +339,14 @@ class _Breaker:
         )
 
     def outcome(self, mended: np.ndarray | None = None) -> dict[str, pl.Series]:
-        """Truth columns: whether the key is broken, and the arrival of its first whole state (-1: never mended, or never broken)."""
+        """Truth columns: whether the key is broken, and the arrival of its first whole state (-1: none, or never broken)."""
         broken = np.zeros(len(self.keys), dtype=bool)
         quarantined = {f.key[self.keys.name] for f in self.faults if f.entity == self.entity and f.expected == "quarantined"}
         broken[self.keys.is_in(list(quarantined)).to_numpy()] = True
-        return {"is_broken": pl.Series(broken), "mended_arrival": pl.Series(np.full(len(self.keys), -1) if mended is None else mended)}
+        return {
+            "is_broken": pl.Series(broken),
+            "mended_arrival": pl.Series(np.full(len(self.keys), -1) if mended is None else mended),
+        }
 
 
 def _break_events(
@@ -273,12 +369,19 @@ def _break_events(
     for i in breaker.take(20, accepted):
         breaker.replaced_once[int(i)] = {"occurredAt": BROKEN_DATES[0]}
         mended[i] = column["arrival_2"][i]
-        breaker.note(i, "broken_date_mended", "quarantined", "occurred_at:type", int(mended[i]), "the next state of the event is right: kept from then on")
+        breaker.note(
+            i,
+            "broken_date_mended",
+            "quarantined",
+            "occurred_at:type",
+            int(mended[i]),
+            "the next state of the event is right: kept from then on",
+        )
     repeated = breaker.take(150)
     for i in repeated:
-        breaker.note(i, "exact_repeat", "superseded", note="the latest state is served twice")
+        breaker.note(i, "exact_repeat", "superseded", note="every state of it is served twice")
     late = np.flatnonzero(column["late"] & (column["arrival_1"] < district.as_of) & np.isin(np.arange(len(base)), breaker.pool))
-    for i in late:
+    for i in late.tolist():
         breaker.note(i, "late", "kept", note="arrives 3 to 30 days after it was reported")
     return base, breaker.overrides(versions), np.sort(repeated), breaker.outcome(mended)
 
@@ -290,14 +393,20 @@ def _spread(total: int, places: tuple[Community, ...]) -> np.ndarray:
     return np.searchsorted(ends, np.arange(total), side="right")
 
 
-def _visits(district: District, rng: np.random.Generator, places: tuple[Community, ...], place: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _visits(
+    district: District, rng: np.random.Generator, places: tuple[Community, ...], place: np.ndarray, rate: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """States of register rows: key, arrival and number of the state, sorted by key and arrival.
 
     Seven in ten are on record before the span begins; each is visited `rate` times on average afterwards; and whoever lies
     in a community that merges gets a state with the new code within three days, but for one in twenty.
     """
     count, span = len(place), district.end - district.start
-    first = np.where(rng.random(count) < 0.7, district.start - rng.integers(DAY, 300 * DAY, count), district.start + rng.integers(0, span, count))
+    first = np.where(
+        rng.random(count) < 0.7,
+        district.start - rng.integers(DAY, 300 * DAY, count),
+        district.start + rng.integers(0, span, count),
+    )
     visits = rng.poisson(rate * span / (730 * DAY), count)
     keys = np.repeat(np.arange(count), visits)
     keys_, arrivals = [np.arange(count), keys], [first, rng.integers(district.start, district.end, len(keys))]
@@ -307,7 +416,9 @@ def _visits(district: District, rng: np.random.Generator, places: tuple[Communit
             keys_.append(moved)
             arrivals.append(at(c.merged_day) + rng.integers(3600, 3 * DAY, len(moved)))
     frame = pl.DataFrame({"k": np.concatenate(keys_), "a": np.concatenate(arrivals)}).unique(maintain_order=True).sort("k", "a")
-    frame = frame.join(pl.DataFrame({"k": np.arange(count), "f": first}), on="k").filter(pl.col("a") >= pl.col("f")).sort("k", "a")
+    frame = (
+        frame.join(pl.DataFrame({"k": np.arange(count), "f": first}), on="k").filter(pl.col("a") >= pl.col("f")).sort("k", "a")
+    )
     number = frame.select(pl.int_range(pl.len()).over("k")).to_series()
     return frame["k"].to_numpy(), frame["a"].to_numpy(), number.to_numpy()
 
@@ -329,18 +440,35 @@ def _registers(district: District, result: Generated) -> None:
     room_no = pl.Series(floor).cast(pl.Utf8) + pl.Series(room).cast(pl.Utf8).str.zfill(2)
     household_ids = "HH" + pl.Series(np.arange(1, count + 1)).cast(pl.Utf8).str.zfill(8)
     street = pl.Series([SUBDISTRICTS[c.subdistrict] for c in places])[place]
-    base = pl.DataFrame({
-        "householdId": household_ids,
-        "address": street + names[place] + pl.Series(building).cast(pl.Utf8) + "栋" + room_no,
-        "buildingCode": pl.Series(codes) + pl.Series(building).cast(pl.Utf8).str.zfill(7),
-        "roomNo": room_no,
-        "isRented": pl.Series(rented),
-    })
-    _finish(district, result, "household", base, "householdId", places, place, grid, 0.8,
-            lambda key, arrival, number, draw: {"memberCount": pl.Series(np.clip(size[key] + np.where(number > 0, draw.integers(-1, 2, len(key)), 0), 1, 12))},
-            ["householdId", "address", "buildingCode", "roomNo", "memberCount", "isRented", "communityCode", "gridCode", "updatedAt"],
-            [("lost_leading_zero", "grid_code:pattern", "gridCode", "zero"), ("out_of_range", "member_count:range", "memberCount", 99),
-             ("empty_required", "building_code:required", "buildingCode", "")])  # fmt: skip
+    base = pl.DataFrame(
+        {
+            "householdId": household_ids,
+            "address": street + names[place] + pl.Series(building).cast(pl.Utf8) + "栋" + room_no,
+            "buildingCode": pl.Series(codes) + pl.Series(building).cast(pl.Utf8).str.zfill(7),
+            "roomNo": room_no,
+            "isRented": pl.Series(rented),
+        }
+    )
+    _finish(
+        district,
+        result,
+        "household",
+        base,
+        "householdId",
+        places,
+        place,
+        grid,
+        0.8,
+        lambda key, arrival, number, draw: {
+            "memberCount": pl.Series(np.clip(size[key] + np.where(number > 0, draw.integers(-1, 2, len(key)), 0), 1, 12))
+        },
+        ["householdId", "address", "buildingCode", "roomNo", "memberCount", "isRented", "communityCode", "gridCode", "updatedAt"],
+        [
+            ("lost_leading_zero", "grid_code:pattern", "gridCode", "zero"),
+            ("out_of_range", "member_count:range", "memberCount", 99),
+            ("empty_required", "building_code:required", "buildingCode", ""),
+        ],
+    )
 
     owner = np.repeat(np.arange(count), size)
     people_count = len(owner)
@@ -348,52 +476,124 @@ def _registers(district: District, result: Generated) -> None:
     birth = district.as_of_day - (rng.gamma(5.2, 6.6, people_count).clip(0, 98) * 365.25).astype(np.int64) - 40
     sequence = rng.integers(0, 1000, people_count)
     phone = rng.integers(0, 10**8, people_count)
-    base = pl.DataFrame({
-        "residentId": "RS" + pl.Series(np.arange(1, people_count + 1)).cast(pl.Utf8).str.zfill(8),
-        "name": people.names(rng, people_count),
-        "idNumber": people.identity_numbers(birth, sequence),
-        "gender": pl.Series(np.where(sequence % 2 == 1, "男", "女")),
-        "birthDate": date_texts(birth),
-        "residenceType": pl.Series(np.where(rng.random(people_count) < np.where(rented[owner], 0.12, 0.58), "户籍", "流动")),
-        "householdId": household_ids[owner],
-    })
-    _finish(district, result, "resident", base, "residentId", places, place[owner], grid[owner], 0.8,
-            lambda key, arrival, number, draw: {"phone": people.phones(phone[key] + 7919 * (number // 2))},
-            ["residentId", "name", "idNumber", "phone", "gender", "birthDate", "residenceType", "householdId", "communityCode", "gridCode", "updatedAt"],
-            [("broken_date", "birth_date:type", "birthDate", "1985-02-30"), ("empty_required", "resident_name:required", "name", ""),
-             ("lost_leading_zero", "grid_code:pattern", "gridCode", "zero"), ("unknown_value", "gender:enum", "gender", "M")])  # fmt: skip
+    base = pl.DataFrame(
+        {
+            "residentId": "RS" + pl.Series(np.arange(1, people_count + 1)).cast(pl.Utf8).str.zfill(8),
+            "name": people.names(rng, people_count),
+            "idNumber": people.identity_numbers(birth, sequence),
+            "gender": pl.Series(np.where(sequence % 2 == 1, "男", "女")),
+            "birthDate": date_texts(birth),
+            "residenceType": pl.Series(np.where(rng.random(people_count) < np.where(rented[owner], 0.12, 0.58), "户籍", "流动")),
+            "householdId": household_ids[owner],
+        }
+    )
+    _finish(
+        district,
+        result,
+        "resident",
+        base,
+        "residentId",
+        places,
+        place[owner],
+        grid[owner],
+        0.8,
+        lambda key, arrival, number, draw: {"phone": people.phones(phone[key] + 7919 * (number // 2))},
+        [
+            "residentId",
+            "name",
+            "idNumber",
+            "phone",
+            "gender",
+            "birthDate",
+            "residenceType",
+            "householdId",
+            "communityCode",
+            "gridCode",
+            "updatedAt",
+        ],
+        [
+            ("broken_date", "birth_date:type", "birthDate", "1985-02-30"),
+            ("empty_required", "resident_name:required", "name", ""),
+            ("lost_leading_zero", "grid_code:pattern", "gridCode", "zero"),
+            ("unknown_value", "gender:enum", "gender", "M"),
+        ],
+    )
 
     let = np.flatnonzero(rented)
     rng = district.rng("rented_housing")
     landlord = rng.integers(0, 10**8, len(let))
-    base = pl.DataFrame({
-        "houseId": "RH" + pl.Series(np.arange(1, len(let) + 1)).cast(pl.Utf8).str.zfill(7),
-        "householdId": household_ids[let],
-        "landlordName": people.names(rng, len(let)),
-        "landlordPhone": people.phones(landlord),
-        "rooms": pl.Series(rng.choice([1, 2, 3, 4, 6, 10], len(let), p=[0.42, 0.3, 0.15, 0.08, 0.03, 0.02])),
-    })
-    _finish(district, result, "rented_housing", base, "houseId", places, place[let], grid[let], 1.6,
-            lambda key, arrival, number, draw: {"tenantCount": pl.Series(np.clip(size[let[key]] + draw.integers(0, 3, len(key)), 0, 60)),
-                                                "fireCheckedOn": date_texts((arrival + 28800) // DAY - draw.integers(0, 40, len(key)))},
-            ["houseId", "householdId", "landlordName", "landlordPhone", "rooms", "tenantCount", "fireCheckedOn", "communityCode", "gridCode", "updatedAt"],
-            [("broken_date", "fire_checked_date:type", "fireCheckedOn", "2026-13-05"), ("out_of_range", "room_count:range", "rooms", 0),
-             ("lost_leading_zero", "grid_code:pattern", "gridCode", "zero")])  # fmt: skip
+    base = pl.DataFrame(
+        {
+            "houseId": "RH" + pl.Series(np.arange(1, len(let) + 1)).cast(pl.Utf8).str.zfill(7),
+            "householdId": household_ids[let],
+            "landlordName": people.names(rng, len(let)),
+            "landlordPhone": people.phones(landlord),
+            "rooms": pl.Series(rng.choice([1, 2, 3, 4, 6, 10], len(let), p=[0.42, 0.3, 0.15, 0.08, 0.03, 0.02])),
+        }
+    )
+    _finish(
+        district,
+        result,
+        "rented_housing",
+        base,
+        "houseId",
+        places,
+        place[let],
+        grid[let],
+        1.6,
+        lambda key, arrival, number, draw: {
+            "tenantCount": pl.Series(np.clip(size[let[key]] + draw.integers(0, 3, len(key)), 0, 60)),
+            "fireCheckedOn": date_texts((arrival + 28800) // DAY - draw.integers(0, 40, len(key))),
+        },
+        [
+            "houseId",
+            "householdId",
+            "landlordName",
+            "landlordPhone",
+            "rooms",
+            "tenantCount",
+            "fireCheckedOn",
+            "communityCode",
+            "gridCode",
+            "updatedAt",
+        ],
+        [
+            ("broken_date", "fire_checked_date:type", "fireCheckedOn", "2026-13-05"),
+            ("out_of_range", "room_count:range", "rooms", 0),
+            ("lost_leading_zero", "grid_code:pattern", "gridCode", "zero"),
+        ],
+    )
 
 
 def _finish(
-    district: District, result: Generated, entity: str, base: pl.DataFrame, key_name: str, places: tuple[Community, ...], place: np.ndarray, grid: np.ndarray,
-    rate: float, changing: Callable[..., dict[str, pl.Series]], columns: list[str], plans: list[tuple[str, str, str, object]],
-) -> None:  # fmt: skip
+    district: District,
+    result: Generated,
+    entity: str,
+    base: pl.DataFrame,
+    key_name: str,
+    places: tuple[Community, ...],
+    place: np.ndarray,
+    grid: np.ndarray,
+    rate: float,
+    changing: Callable[..., dict[str, pl.Series]],
+    columns: list[str],
+    plans: list[tuple[str, str, str, object]],
+) -> None:
     """States, faults and truth of one register. plans: kind, rule, source column and value ("zero": lose leading zeros)."""
     rng = district.rng(entity, "states")
     key, arrival, number = _visits(district, rng, places, place, rate)
     grids = pl.Series(grid).cast(pl.Utf8).str.zfill(3)
     codes = codes_on(places, place[key], (arrival + 28800) // DAY)
-    versions = pl.DataFrame({
-        "_key": key, "_arrival": arrival, "_override": pl.Series([None], dtype=pl.Utf8).extend_constant(None, len(key) - 1),
-        **changing(key, arrival, number, rng), "communityCode": pl.Series(codes), "gridCode": grids[key],
-    }).filter(pl.col("_arrival") <= district.end)  # fmt: skip
+    versions = pl.DataFrame(
+        {
+            "_key": key,
+            "_arrival": arrival,
+            "_override": pl.Series([None], dtype=pl.Utf8).extend_constant(None, len(key) - 1),
+            **changing(key, arrival, number, rng),
+            "communityCode": pl.Series(codes),
+            "gridCode": grids[key],
+        }
+    ).filter(pl.col("_arrival") <= district.end)
     first = np.full(len(base), NEVER)
     np.minimum.at(first, key, arrival)
     breaker = _Breaker(district, result.faults, entity, base[key_name], first)
@@ -401,11 +601,15 @@ def _finish(
         breaker.plant(12, kind, rule, source, (lambda i: str(int(grid[i]))) if value == "zero" else value)
     repeated = breaker.take(25)
     for i in repeated:
-        breaker.note(i, "exact_repeat", "superseded", note="the latest state is served twice")
+        breaker.note(i, "exact_repeat", "superseded", note="every state of it is served twice")
     outcome = breaker.outcome()
     result.registers[entity] = Register(base, ordered(breaker.overrides(versions), np.sort(repeated)), columns)
     last = versions.sort("_key", "_arrival")
-    result.truth[entity] = pl.DataFrame({
-        "key": base[key_name][last["_key"]], "arrival": last["_arrival"], "community_code": last["communityCode"],
-        "is_broken": outcome["is_broken"][last["_key"]],
-    })  # fmt: skip
+    result.truth[entity] = pl.DataFrame(
+        {
+            "key": base[key_name][last["_key"]],
+            "arrival": last["_arrival"],
+            "community_code": last["communityCode"],
+            "is_broken": outcome["is_broken"][last["_key"]],
+        }
+    )

@@ -46,7 +46,11 @@ def bursts(district: District, day: int) -> tuple[np.ndarray, np.ndarray, np.nda
     """Middle (minute of the day), width (minutes) and share of each burst of a day's rain."""
     rng = district.rng("bursts", day)
     count = int(rng.integers(1, 4))
-    return rng.choice([200, 460, 820, 930, 1020, 1180], count) + rng.uniform(-60, 60, count), rng.uniform(18, 80, count), rng.dirichlet([2.0] * count)
+    return (
+        rng.choice([200, 460, 820, 930, 1020, 1180], count) + rng.uniform(-60, 60, count),
+        rng.uniform(18, 80, count),
+        rng.dirichlet([2.0] * count),
+    )
 
 
 def profile(district: District, day: int) -> np.ndarray:

@@ -21,9 +21,9 @@ class Register:
     """One REST entity.
 
     base: one row per key, source-named columns. versions: ``_key`` (row of base), ``_arrival``, ``_next`` (arrival of the next
-    state of the key, NEVER if none), ``_override`` (JSON object of fields that a fault replaces, or null) and the source-named columns
-    that change; sorted by arrival. A row of versions that stands there twice is an exact repeat. columns: order in the JSON. A
-    column named in json_columns holds JSON text.
+    state of the key, NEVER if none), ``_override`` (JSON object of fields that a fault replaces, or null) and the source-named
+    columns that change; sorted by arrival. A row of versions that stands there twice is an exact repeat. columns: order in
+    the JSON. A column named in json_columns holds JSON text.
     """
 
     base: pl.DataFrame
@@ -72,12 +72,13 @@ class Register:
 
 
 def ordered(versions: pl.DataFrame, repeated: np.ndarray) -> pl.DataFrame:
-    """Versions in the order of arrival, with ``_next`` and ``updatedAt``, the last state of the keys in `repeated` twice.
+    """Versions in the order of arrival, with ``_next`` and ``updatedAt``, every state of the keys in `repeated` twice.
 
     versions: ``_key, _arrival, _override`` and changing columns. Two states of a key never arrive in the same second.
     """
-    frame = versions.sort("_key", "_arrival").with_columns(
-        _next=pl.col("_arrival").shift(-1).over("_key").fill_null(NEVER), updatedAt=iso_texts(versions.sort("_key", "_arrival")["_arrival"].to_numpy())
+    frame = versions.sort("_key", "_arrival")
+    frame = frame.with_columns(
+        _next=pl.col("_arrival").shift(-1).over("_key").fill_null(NEVER), updatedAt=iso_texts(frame["_arrival"].to_numpy())
     )
-    twice = frame.filter(pl.col("_key").is_in(repeated) & (pl.col("_next") == NEVER))
+    twice = frame.filter(pl.col("_key").is_in(repeated.tolist()))
     return pl.concat([frame, twice]).sort("_arrival", "_key", maintain_order=True)

@@ -68,7 +68,9 @@ class Service:
     clock: returns the moment up to which records have arrived, asked once per request.
     """
 
-    def __init__(self, registers: dict[str, Register], token: str, seed: int, clock: Callable[[], int], behaviour: Behaviour) -> None:
+    def __init__(
+        self, registers: dict[str, Register], token: str, seed: int, clock: Callable[[], int], behaviour: Behaviour
+    ) -> None:
         self.registers, self.token, self.seed, self.clock, self.behaviour = registers, token, seed, clock, behaviour
         self.windows: dict[tuple[object, ...], _Window] = {}
         self.selections: OrderedDict[tuple[object, ...], np.ndarray] = OrderedDict()
@@ -83,7 +85,9 @@ class Service:
             return None
         return scheduled_fault(self.seed, entity, since, until, ordinal, attempt)
 
-    def answer(self, entity: str, style: str, since: int | None, until: int | None, limit: int, cursor: str | None, page: int) -> dict[str, object]:
+    def answer(
+        self, entity: str, style: str, since: int | None, until: int | None, limit: int, cursor: str | None, page: int
+    ) -> dict[str, object]:
         """The body of one page.
 
         Raises:
@@ -97,7 +101,11 @@ class Service:
             start = 0 if cursor is None else int(np.searchsorted(chosen, _position(cursor), side="right"))
             numbers = chosen[start : start + limit]
             more = start + limit < len(chosen)
-            return {"data": register.rows(numbers), "nextCursor": _cursor(int(numbers[-1])) if more else None, "total": len(chosen)}
+            return {
+                "data": register.rows(numbers),
+                "nextCursor": _cursor(int(numbers[-1])) if more else None,
+                "total": len(chosen),
+            }
         if page == 1:
             window = self.windows.setdefault((entity, since, until), _Window())
             window.first_pages += 1
@@ -137,7 +145,9 @@ def _position(cursor: str) -> int:
         text = base64.urlsafe_b64decode(cursor.encode()).decode()
         return int(text.removeprefix("r"))
     except (binascii.Error, ValueError, UnicodeError) as error:
-        raise DistrictError("this cursor was not given out here", where="cursor", next_step="read the window from its beginning") from error
+        raise DistrictError(
+            "this cursor was not given out here", where="cursor", next_step="read the window from its beginning"
+        ) from error
 
 
 def application(systems: dict[str, Service]) -> Starlette:
@@ -150,7 +160,9 @@ def application(systems: dict[str, Service]) -> Starlette:
                 return _json({"error": "a valid token is needed"}, 401, {"WWW-Authenticate": "Bearer"})
             try:
                 query = request.query_params
-                since, until = (seconds(query[n].replace(" ", "+"), n) if query.get(n) else None for n in ("updatedSince", "updatedUntil"))
+                since, until = (
+                    seconds(query[n].replace(" ", "+"), n) if query.get(n) else None for n in ("updatedSince", "updatedUntil")
+                )
                 limit, page = (_whole(query.get(n) or default, n) for n, default in (("limit", LIMIT), ("page", 1)))
                 cursor = query.get("cursor") or None
                 fault = service.fault(entity, since, until if until is not None else -1, f"{cursor}|{page}|{limit}")
@@ -187,5 +199,3 @@ def _whole(value: object, name: str) -> int:
 
 def _json(body: object, status: int, headers: dict[str, str]) -> Response:
     return Response(orjson.dumps(body), status, headers, "application/json")
-
-

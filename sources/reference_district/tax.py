@@ -20,11 +20,45 @@ from sources.reference_district.faults import Fault
 from sources.reference_district.geography import codes_on, communities
 
 SYSTEM = "tax_filing"
-HEADER = ["统一社会信用代码", "所属期", "企业名称", "社区代码", "行业代码", "申报日期", "申报收入(元)", "应纳税额(元)", "实缴税额(元)", "用工人数", "申报状态"]
+HEADER = [
+    "统一社会信用代码",
+    "所属期",
+    "企业名称",
+    "社区代码",
+    "行业代码",
+    "申报日期",
+    "申报收入(元)",
+    "应纳税额(元)",
+    "实缴税额(元)",
+    "用工人数",
+    "申报状态",
+]
 RENAMED = ("用工人数", "从业人数")  # in the file that came three months before AS_OF's month
 ADDED = "备注"  # in the file of the month after that
-INDUSTRIES = {"C": (0.10, 13.2, 30), "E": (0.06, 13.6, 25), "F": (0.28, 13.0, 8), "G": (0.05, 12.8, 15), "H": (0.10, 11.8, 10), "I": (0.12, 13.1, 18), "J": (0.04, 14.2, 20), "K": (0.07, 13.0, 16), "L": (0.12, 12.4, 12), "M": (0.06, 12.5, 12)}
-TRADES = {"C": "制造", "E": "建筑工程", "F": "贸易", "G": "物流", "H": "餐饮管理", "I": "科技", "J": "投资", "K": "物业", "L": "商务服务", "M": "检测技术"}
+INDUSTRIES = {
+    "C": (0.10, 13.2, 30),
+    "E": (0.06, 13.6, 25),
+    "F": (0.28, 13.0, 8),
+    "G": (0.05, 12.8, 15),
+    "H": (0.10, 11.8, 10),
+    "I": (0.12, 13.1, 18),
+    "J": (0.04, 14.2, 20),
+    "K": (0.07, 13.0, 16),
+    "L": (0.12, 12.4, 12),
+    "M": (0.06, 12.5, 12),
+}
+TRADES = {
+    "C": "制造",
+    "E": "建筑工程",
+    "F": "贸易",
+    "G": "物流",
+    "H": "餐饮管理",
+    "I": "科技",
+    "J": "投资",
+    "K": "物业",
+    "L": "商务服务",
+    "M": "检测技术",
+}
 BROKEN_DATES = ["2026-13-05", "二〇二六年三月五日", "2026/02/30"]
 
 
@@ -63,7 +97,9 @@ def generate(district: District, folder: Path) -> Generated:
     shares = np.array([v[0] for v in INDUSTRIES.values()])
     industry = rng.choice(len(letters), count, p=shares / shares.sum())
     size = rng.normal(0, 1.1, count)
-    employees = np.maximum(1, np.array([v[2] for v in INDUSTRIES.values()])[industry] * np.exp(0.8 * size + rng.normal(0, 0.4, count)))
+    employees = np.maximum(
+        1, np.array([v[2] for v in INDUSTRIES.values()])[industry] * np.exp(0.8 * size + rng.normal(0, 0.4, count))
+    )
     revenue = np.exp(np.array([v[1] for v in INDUSTRIES.values()])[industry] + size)
     opened = np.where(rng.random(count) < 0.9, -1, rng.integers(0, max(2, district.scale.months), count))
     closed = np.where(rng.random(count) < 0.94, 10_000, rng.integers(0, max(2, district.scale.months), count))
@@ -73,15 +109,32 @@ def generate(district: District, folder: Path) -> Generated:
     for number, (year, month) in enumerate(months(district)):
         since_as_of = (as_of_date.year - year) * 12 + as_of_date.month - month
         truths.append(
-            _month(district, result, folder, number, year, month, since_as_of,
-                   {"place": place, "codes": codes, "industry": letters[industry], "employees": employees, "revenue": revenue, "titles": titles,
-                    "active": (opened <= number) & (closed > number) | (opened > closed) & (opened <= number)})
-        )  # fmt: skip
+            _month(
+                district,
+                result,
+                folder,
+                number,
+                year,
+                month,
+                since_as_of,
+                {
+                    "place": place,
+                    "codes": codes,
+                    "industry": letters[industry],
+                    "employees": employees,
+                    "revenue": revenue,
+                    "titles": titles,
+                    "active": (opened <= number) & (closed > number) | (opened > closed) & (opened <= number),
+                },
+            )
+        )
     result.truth = pl.concat(truths)
     return result
 
 
-def _month(district: District, result: Generated, folder: Path, number: int, year: int, month: int, since_as_of: int, firm: dict) -> pl.DataFrame:
+def _month(
+    district: District, result: Generated, folder: Path, number: int, year: int, month: int, since_as_of: int, firm: dict
+) -> pl.DataFrame:
     """Write one month's file and its supplement; returns the truth rows, one per row that a reader should keep or supersede."""
     rng = district.rng("tax", year, month)
     active = np.flatnonzero(firm["active"])
@@ -100,20 +153,41 @@ def _month(district: District, result: Generated, folder: Path, number: int, yea
     places = communities(district)
     month_end = (date(year + month // 12, month % 12 + 1, 1) - date(1970, 1, 1)).days
     community = codes_on(places, firm["place"][active], np.full(n, month_end))
-    frame = pl.DataFrame({
-        "i": np.arange(n), HEADER[0]: firm["codes"][active], HEADER[1]: pl.Series([month_text]).extend_constant(month_text, n - 1), HEADER[2]: firm["titles"][active],
-        HEADER[3]: pl.Series(community), HEADER[4]: pl.Series(firm["industry"][active]), HEADER[5]: date_texts(filed),
-        HEADER[6]: _money(revenue), HEADER[7]: _money(due), HEADER[8]: _money(paid), HEADER[9]: pl.Series(staff).cast(pl.Utf8),
-        HEADER[10]: pl.Series(np.where(is_late, "逾期申报", "按期申报")),
-    })  # fmt: skip
+    frame = pl.DataFrame(
+        {
+            "i": np.arange(n),
+            HEADER[0]: firm["codes"][active],
+            HEADER[1]: pl.Series([month_text]).extend_constant(month_text, n - 1),
+            HEADER[2]: firm["titles"][active],
+            HEADER[3]: pl.Series(community),
+            HEADER[4]: pl.Series(firm["industry"][active]),
+            HEADER[5]: date_texts(filed),
+            HEADER[6]: _money(revenue),
+            HEADER[7]: _money(due),
+            HEADER[8]: _money(paid),
+            HEADER[9]: pl.Series(staff).cast(pl.Utf8),
+            HEADER[10]: pl.Series(np.where(is_late, "逾期申报", "按期申报")),
+        }
+    )
     supplement_filed = day_of(arrival) + rng.integers(2, 9, n)
     corrected_revenue = np.round(revenue * rng.uniform(0.8, 1.3, n), 2)
     corrected_due = np.round(corrected_revenue * 0.03, 2)
-    truth = pl.DataFrame({
-        "enterprise_code": frame[HEADER[0]], "filing_month": frame[HEADER[1]], "community_code": frame[HEADER[3]],
-        "arrival": np.where(is_late, later, arrival), "filed_date": date_texts(np.where(is_late, supplement_filed, filed)), "revenue_yuan": revenue,
-        "tax_due_yuan": due, "tax_paid_yuan": paid, "employee_count": pl.Series(staff), "is_late": is_late, "is_corrected": np.zeros(n, dtype=bool), "is_broken": np.zeros(n, dtype=bool),
-    })  # fmt: skip
+    truth = pl.DataFrame(
+        {
+            "enterprise_code": frame[HEADER[0]],
+            "filing_month": frame[HEADER[1]],
+            "community_code": frame[HEADER[3]],
+            "arrival": np.where(is_late, later, arrival),
+            "filed_date": date_texts(np.where(is_late, supplement_filed, filed)),
+            "revenue_yuan": revenue,
+            "tax_due_yuan": due,
+            "tax_paid_yuan": paid,
+            "employee_count": pl.Series(staff),
+            "is_late": is_late,
+            "is_corrected": np.zeros(n, dtype=bool),
+            "is_broken": np.zeros(n, dtype=bool),
+        }
+    )
     main, supplement = frame.filter(pl.Series(~is_late)), frame.filter(pl.Series(is_late | is_corrected))
     # the supplement: late filings as they are, corrected ones with new amounts
     s = supplement["i"].to_numpy()
@@ -126,19 +200,45 @@ def _month(district: District, result: Generated, folder: Path, number: int, yea
         pl.Series(HEADER[10], np.where(corrected, "更正申报", "逾期申报")),
     )
     amended = truth.filter(pl.Series(is_corrected)).with_columns(
-        arrival=pl.lit(later, pl.Int64), filed_date=date_texts(supplement_filed[is_corrected]), revenue_yuan=pl.Series(corrected_revenue[is_corrected]),
-        tax_due_yuan=pl.Series(corrected_due[is_corrected]), tax_paid_yuan=pl.Series(corrected_due[is_corrected]), is_corrected=pl.lit(True),
-    )  # fmt: skip
+        arrival=pl.lit(later, pl.Int64),
+        filed_date=date_texts(supplement_filed[is_corrected]),
+        revenue_yuan=pl.Series(corrected_revenue[is_corrected]),
+        tax_due_yuan=pl.Series(corrected_due[is_corrected]),
+        tax_paid_yuan=pl.Series(corrected_due[is_corrected]),
+        is_corrected=pl.lit(True),
+    )
     name = f"纳税申报_{year}{month:02d}.csv"
-    main, broken, repeats = _plant(district, result.faults, main, rng, month_text, name, arrival, set(np.flatnonzero(is_corrected).tolist()))
+    main, broken, repeats = _plant(
+        district, result.faults, main, rng, month_text, name, arrival, set(np.flatnonzero(is_corrected).tolist())
+    )
     truth = truth.with_columns(is_broken=pl.Series(np.isin(np.arange(n), broken)))
     if since_as_of == 3:
         main = main.rename({RENAMED[0]: RENAMED[1]})
         truth = truth.with_columns(employee_count=pl.when(pl.Series(is_late)).then(pl.col("employee_count")))
-        result.faults.append(Fault(SYSTEM, "filing", {"file": name}, "renamed_column", "kept", arrival, note=f"{RENAMED[0]} is called {RENAMED[1]}: employee_count is empty in this file"))
+        result.faults.append(
+            Fault(
+                SYSTEM,
+                "filing",
+                {"file": name},
+                "renamed_column",
+                "kept",
+                arrival,
+                note=f"{RENAMED[0]} is called {RENAMED[1]}: employee_count is empty in this file",
+            )
+        )
     if since_as_of == 2:
         main = main.with_columns(pl.lit("无").alias(ADDED))
-        result.faults.append(Fault(SYSTEM, "filing", {"file": name}, "added_column", "kept", arrival, note=f"a column {ADDED} that the contract does not know"))
+        result.faults.append(
+            Fault(
+                SYSTEM,
+                "filing",
+                {"file": name},
+                "added_column",
+                "kept",
+                arrival,
+                note=f"a column {ADDED} that the contract does not know",
+            )
+        )
     _write(folder / name, pl.concat([main, main.filter(pl.col("i").is_in(repeats))]).drop("i"))
     result.deliveries.append(Delivery(SYSTEM, name, arrival))
     if later <= district.end and len(supplement):
@@ -149,7 +249,14 @@ def _month(district: District, result: Generated, folder: Path, number: int, yea
 
 
 def _plant(
-    district: District, faults: list[Fault], main: pl.DataFrame, rng: np.random.Generator, month: str, name: str, arrival: int, leave: set[int]
+    district: District,
+    faults: list[Fault],
+    main: pl.DataFrame,
+    rng: np.random.Generator,
+    month: str,
+    name: str,
+    arrival: int,
+    leave: set[int],
 ) -> tuple[pl.DataFrame, list[int], list[int]]:
     """Break a few rows of one month's file, repeat a few; returns the file, broken and repeated row ids."""
     plans = [
@@ -165,12 +272,31 @@ def _plant(
     for kind, rule, column, value in plans:
         for i in ids[take - 1 : take]:
             main = main.with_columns(pl.when(pl.col("i") == i).then(pl.lit(value)).otherwise(pl.col(column)).alias(column))
-            faults.append(Fault(SYSTEM, "filing", {"enterprise_code": codes[i], "filing_month": month, "file": name}, kind, "quarantined", arrival, rule))
+            faults.append(
+                Fault(
+                    SYSTEM,
+                    "filing",
+                    {"enterprise_code": codes[i], "filing_month": month, "file": name},
+                    kind,
+                    "quarantined",
+                    arrival,
+                    rule,
+                )
+            )
             broken.append(i)
         take += 1
     repeats = ids[10:13]
     for i in repeats:
-        faults.append(Fault(SYSTEM, "filing", {"enterprise_code": codes[i], "filing_month": month, "file": name}, "exact_repeat", "superseded", arrival))
+        faults.append(
+            Fault(
+                SYSTEM,
+                "filing",
+                {"enterprise_code": codes[i], "filing_month": month, "file": name},
+                "exact_repeat",
+                "superseded",
+                arrival,
+            )
+        )
     return main, broken, repeats
 
 

@@ -73,7 +73,9 @@ def devices(district: District) -> list[Device]:
         wanted = sum(cadences.values())
         chosen: list[int] = []
         while len(chosen) < wanted:
-            chosen += rng.choice(len(places), min(len(places), wanted - len(chosen)), replace=False, p=chance / chance.sum()).tolist()
+            chosen += rng.choice(
+                len(places), min(len(places), wanted - len(chosen)), replace=False, p=chance / chance.sum()
+            ).tolist()
         steps = rng.permutation(np.repeat(list(cadences), list(cadences.values())))
         for n, (place_index, cadence) in enumerate(zip(sorted(chosen), steps.tolist(), strict=True), start=1):
             place = places[place_index]
@@ -111,10 +113,21 @@ def generate(district: District, folder: Path) -> Generated:
     down = district.as_of_day - 47 if days > 60 else district.as_of_day - 10
     arrivals = {d: at(d + 1, 38 if d == down else 2) for d in range(first, first + days)}
     result.faults.append(
-        Fault(SYSTEM, "*", {"day": str(date_of(down))}, "export_down", "kept", arrivals[down], note="the export did not run: the files of this day came 36 hours late")
+        Fault(
+            SYSTEM,
+            "*",
+            {"day": str(date_of(down))},
+            "export_down",
+            "kept",
+            arrivals[down],
+            note="the export did not run: the files of this day came 36 hours late",
+        )
     )
     steps = _rain_steps(district, result.devices, first, days)
-    for kind, steps_of in (("water_level", _levels(district, result.devices, steps)), ("rain_gauge", np.pad(np.cumsum(steps, axis=1), ((0, 0), (1, 0))))):
+    for kind, steps_of in (
+        ("water_level", _levels(district, result.devices, steps)),
+        ("rain_gauge", np.pad(np.cumsum(steps, axis=1), ((0, 0), (1, 0)))),
+    ):
         mine = [(i, d) for i, d in enumerate(result.devices) if d.kind == kind]
         result.truth[kind] = _telemetry(district, result, folder, kind, mine, steps_of, first, days, arrivals)
     _registrations(district, result, folder, first)
@@ -140,32 +153,53 @@ def _levels(district: District, gauges: list[Device], rain_mm: np.ndarray) -> np
     return np.minimum(rise.T + np.array([[g.base_m] for g in gauges]), 2.8)
 
 
-def _readings(district: District, kind: str, mine: list[tuple[int, Device]], steps: np.ndarray, first: int, day: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """One day's true readings of a kind: device (position in mine), second of the day, value (mm of water level, or tenths of a mm
-    of rain since the last reading), battery in %. steps: levels in m by step, or rain in mm summed up."""
+def _readings(
+    district: District, kind: str, mine: list[tuple[int, Device]], steps: np.ndarray, first: int, day: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """One day's true readings of a kind: device (position in mine), second of the day, value, battery in %.
+
+    A value is mm of water level, or tenths of a mm of rain since the last reading. steps: levels in m by five-minute step, or
+    rain in mm summed up.
+    """
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for n, (i, device) in enumerate(mine):
         seconds = np.arange(device.phase, DAY, device.cadence * 60)
         rng = district.rng(kind, device.id, day)
         position = (day - first) * 288 + seconds / 300
         if kind == "water_level":
-            value = np.round(np.interp(position, np.arange((day - first) * 288, (day - first + 1) * 288), steps[i, (day - first) * 288 : (day - first + 1) * 288]) * 1000 + rng.normal(0, 2.0, len(seconds))).astype(np.int64)
+            value = np.round(
+                np.interp(
+                    position,
+                    np.arange((day - first) * 288, (day - first + 1) * 288),
+                    steps[i, (day - first) * 288 : (day - first + 1) * 288],
+                )
+                * 1000
+                + rng.normal(0, 2.0, len(seconds))
+            ).astype(np.int64)
         else:
             total = steps[i]  # summed up; a tipping bucket tips every 0.2 mm
-            tips = np.floor(np.interp(np.concatenate([[position[0] - device.cadence / 5], position]), np.arange(len(total)), total) / 0.2)
+            tips = np.floor(
+                np.interp(np.concatenate([[position[0] - device.cadence / 5], position]), np.arange(len(total)), total) / 0.2
+            )
             value = (np.diff(tips) * 2).astype(np.int64)
         whole = rng.random(len(seconds)) >= 0.012  # the others never arrive
         parts.append((np.full(int(whole.sum()), n), seconds[whole], value[whole]))
-    device, second, value = (np.concatenate(x) for x in zip(*parts, strict=True))
-    order = np.lexsort((device, second))
-    device, second, value = device[order], second[order], value[order]
-    battery = 100 - (device * 13 + day) % 60
-    return device, second, value, battery
+    numbers, seconds, values = (np.concatenate(x) for x in zip(*parts, strict=True))
+    order = np.lexsort((numbers, seconds))
+    return numbers[order], seconds[order], values[order], 100 - (numbers[order] * 13 + day) % 60
 
 
 def _telemetry(
-    district: District, result: Generated, folder: Path, kind: str, mine: list[tuple[int, Device]], steps: np.ndarray, first: int, days: int, arrivals: dict[int, int]
-) -> pl.DataFrame:  # fmt: skip
+    district: District,
+    result: Generated,
+    folder: Path,
+    kind: str,
+    mine: list[tuple[int, Device]],
+    steps: np.ndarray,
+    first: int,
+    days: int,
+    arrivals: dict[int, int],
+) -> pl.DataFrame:
     """Write the daily files of one kind, with their faults; returns the truth by device, hour and arrival."""
     texts = _Texts(kind, [device for _, device in mine])
     rng = district.rng("faults", kind)
@@ -189,7 +223,12 @@ def _telemetry(
                 truths.append(
                     pl.DataFrame({"device": d[whole], "hour_at": at(of_day) + s[whole] // 3600 * 3600, "value": v[whole]})
                     .group_by("device", "hour_at")
-                    .agg(reading_count=pl.len(), value_sum=pl.col("value").sum(), value_max=pl.col("value").max(), value_min=pl.col("value").min())
+                    .agg(
+                        reading_count=pl.len(),
+                        value_sum=pl.col("value").sum(),
+                        value_max=pl.col("value").max(),
+                        value_min=pl.col("value").min(),
+                    )
                     .with_columns(arrival=pl.lit(arrivals[day], pl.Int64), is_beyond=pl.lit(day - of_day > OPEN_DAYS))
                 )
         order = rng.permutation(len(lines)) if day % 9 == 4 else _jumble(rng, len(lines))
@@ -229,7 +268,10 @@ class _Texts:
             if gauge.normalized:
                 head.append(f'{start}{{"type":"Property","value":"{gauge.id}"}},"dateObserved":{{"type":"Property","value":"')
                 middle.append(f'"}},"{name}":{{"type":"Property","value":')
-                tail.append(f',"unitCode":"{"MTR" if level else "MMT"}"}}' + (',"batteryLevel":{"type":"Property","value":' if level else "}"))
+                tail.append(
+                    f',"unitCode":"{"MTR" if level else "MMT"}"}}'
+                    + (',"batteryLevel":{"type":"Property","value":' if level else "}")
+                )
                 end.append("}}" if level else "")
             else:
                 head.append(f'{start}"{gauge.id}","dateObserved":"')
@@ -255,13 +297,16 @@ class _Texts:
 class _Plan:
     """Which faults lie in which day's file of one kind. Days are counted back from AS_OF, so that both scales have them all."""
 
-    def __init__(self, district: District, faults: list[Fault], kind: str, gauges: list[Device], first: int, rng: np.random.Generator) -> None:
+    def __init__(
+        self, district: District, faults: list[Fault], kind: str, gauges: list[Device], first: int, rng: np.random.Generator
+    ) -> None:
         self.faults, self.kind, self.gauges, self.rng, self.first = faults, kind, gauges, rng, first
         self.end = end = district.as_of_day
         self.repeats = max(2, district.faults(12))
         self.value_column = "water_level_m" if kind == "water_level" else "rain_mm"
         self.flat = self.silent = self.centimetres = -1
         self.block: tuple[int, int] = (-1, -1)
+        self.held_block: list[str] = []
         if kind == "water_level":
             self.flat, self.silent = 2, 4
             candidates = [n for n in range(10, len(gauges)) if not gauges[n].normalized]
@@ -274,7 +319,14 @@ class _Plan:
         else:
             self.late, self.beyond = {(0, end - 33): end - 30}, (-1, -1, -1)
         for (n, day), later in self.late.items():
-            self._say(n, "late", "kept", at(day), until=at(day + 1), note=f"the readings of this day come in the file of {date_of(later)}")
+            self._say(
+                n,
+                "late",
+                "kept",
+                at(day),
+                until=at(day + 1),
+                note=f"the readings of this day come in the file of {date_of(later)}",
+            )
 
     def _say(self, n: int, kind: str, expected: str, since: int, until: int | None = None, note: str = "") -> None:
         key = {"device_id": self.gauges[n].id, "observed_since": iso(since)} | ({"observed_until": iso(until)} if until else {})
@@ -299,8 +351,16 @@ class _Plan:
         return result
 
     def lines(
-        self, day: int, of_day: int, arrival: int, device: np.ndarray, second: np.ndarray, value: np.ndarray, lines: list[str], texts: _Texts
-    ) -> tuple[list[str], np.ndarray]:  # fmt: skip
+        self,
+        day: int,
+        of_day: int,
+        arrival: int,
+        device: np.ndarray,
+        second: np.ndarray,
+        value: np.ndarray,
+        lines: list[str],
+        texts: _Texts,
+    ) -> tuple[list[str], np.ndarray]:
         """The lines of one batch with faults planted, and which of its readings are whole."""
         whole = np.ones(len(device), dtype=bool)
 
@@ -311,15 +371,22 @@ class _Plan:
         if of_day != day:
             if day - of_day > OPEN_DAYS:
                 for i in range(len(lines)):
-                    say(i, "late_beyond_open_days", "quarantined", "late", "kept where its day is still open at loading, as in a first load of everything")
+                    say(
+                        i,
+                        "late_beyond_open_days",
+                        "quarantined",
+                        "late",
+                        "kept where its day is still open at loading, as in a first load of everything",
+                    )
             return lines, whole
         plain = np.flatnonzero([not self.gauges[int(n)].normalized for n in device])
         free = iter(self.rng.permutation(plain[~np.isin(device[plain], [self.flat, self.centimetres, self.block[0]])]).tolist())
         if self.kind == "water_level" and day == self.end - 15:
-            for i in np.flatnonzero((device == self.centimetres) & (second >= 8 * 3600) & (second < 12 * 3600) & (value >= 55)):
+            morning = (second >= 8 * 3600) & (second < 12 * 3600)
+            for i in np.flatnonzero((device == self.centimetres) & morning & (value >= 55)).tolist():
                 lines[i] = self._valued(lines[i], f"{value[i] / 10:.1f}")
                 whole[i] = False
-                say(int(i), "wrong_unit", "quarantined", "water_level_m:range", "the level came in cm")
+                say(i, "wrong_unit", "quarantined", "water_level_m:range", "the level came in cm")
         if day % 5 == 0:
             i = next(free)
             lines[i] = lines[i].replace(f'"dateObserved":"{date_of(day)}T', '"dateObserved":"2026-13-05T')
@@ -338,13 +405,12 @@ class _Plan:
             say(i, "exact_repeat", "superseded")
         out = lines + [lines[i] for i in repeated]
         if day == self.block[1] + 1:
-            again = self.held_block
-            out += again
+            out += self.held_block
         if day == self.block[1]:
             block = np.flatnonzero((device == self.block[0]) & (second >= 36000) & (second < 39600))
-            self.held_block = [lines[i] for i in block]
-            for i in block:
-                say(int(i), "repeat_next_day", "superseded", note="sent again in the next day's file")
+            self.held_block = [lines[i] for i in block.tolist()]
+            for i in block.tolist():
+                say(i, "repeat_next_day", "superseded", note="sent again in the next day's file")
         return out, whole
 
     def _valued(self, line: str, text: str) -> str:
@@ -377,12 +443,29 @@ def _registrations(district: District, result: Generated, folder: Path, first: i
             lines.append(orjson.dumps(payload).decode())
             if broken:
                 result.faults.append(
-                    Fault(SYSTEM, "waterlogging_point", {"device_id": device.id, "modified_at": payload["dateModified"]}, "wrong_unit", "quarantined", arrival, "alarm_level_m:range", at(end - 26, 2), "the alarm level came in cm; put right two days later")
-                )  # fmt: skip
-            truth.append({
-                "device_id": device.id, "arrival": arrival, "is_broken": broken, "device_type": device.kind, "community_code": device.place.code,
-                "cadence_minutes": device.cadence, "alarm_level_m": payload.get("alarmLevel"),
-            })  # fmt: skip
+                    Fault(
+                        SYSTEM,
+                        "waterlogging_point",
+                        {"device_id": device.id, "modified_at": payload["dateModified"]},
+                        "wrong_unit",
+                        "quarantined",
+                        arrival,
+                        "alarm_level_m:range",
+                        at(end - 26, 2),
+                        "the alarm level came in cm; put right two days later",
+                    )
+                )
+            truth.append(
+                {
+                    "device_id": device.id,
+                    "arrival": arrival,
+                    "is_broken": broken,
+                    "device_type": device.kind,
+                    "community_code": device.place.code,
+                    "cadence_minutes": device.cadence,
+                    "alarm_level_m": payload.get("alarmLevel"),
+                }
+            )
         name = f"waterlogging_point_{date_of(day):%Y%m%d}.ndjson.gz"
         _write(folder / name, lines)
         result.deliveries.append(Delivery(SYSTEM, name, arrival))
