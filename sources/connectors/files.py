@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import io
 import os
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -48,35 +49,56 @@ class Delivered:
 def read(entity: Entity, writer: LoadWriter, cursor: dict[str, str] | None, is_backfill: bool) -> Manifest:
     """Read the files that are new since ``cursor`` (a backfill: those modified in its window) and commit them as a load.
 
+    A file that cannot be read holds up no other: the others are committed, then the error names it, and every later pull tries it
+    again. A file that is still being written is left for the next pull.
+
     Raises:
-        PullError: the folder or a file of it cannot be read; nothing was landed.
+        PullError: the folder, or some of its files, cannot be read.
     """
-    folder = _folder(entity)
-    present = _listing(entity, folder, writer.until)
+    present = _listing(entity, _folder(entity), writer.until)
     if is_backfill:
         assert writer.since is not None
         floor = writer.since.timestamp()
         chosen = [path for path, mark in present.items() if int(mark.split(":")[1]) / 1e9 > floor]
     else:
         chosen = [path for path, mark in present.items() if (cursor or {}).get(path.name) != mark]
-    files = [Delivered(path, present[path], _digest(entity, path)) for path in sorted(chosen)]
-    files = [file for file in files if _mark(file.path) == file.mark]  # still being written: the next pull takes it
+    faults: list[str] = []
+    files: list[Delivered] = []
+    for path in chosen:
+        try:
+            files.append(Delivered(path, present[path], _digest(path)))
+        except (OSError, EOFError, zlib.error) as error:
+            faults.append(f"{path.name} ({error})")
     content = hashlib.sha256("\n".join(f"{file.path.name} {file.sha256}" for file in files).encode()).hexdigest()
     load_id = writer.load_id(content)
     key = identifier_key() if entity.identifiers else b""
+
+    def land(number: int) -> tuple[list[str], int] | None:
+        part = writer.part(number)
+        try:
+            landed = _land(entity, files[number].path, number, load_id, part, key)
+        except (duckdb.Error, OSError, EOFError) as error:
+            faults.append(f"{files[number].path.name} ({str(error).splitlines()[0]})")
+            landed = None
+        if landed is None or _mark(files[number].path) != files[number].mark:
+            part.unlink(missing_ok=True)
+            return None
+        return landed
+
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        jobs = [pool.submit(_land, entity, file, number, load_id, writer.part(number), key) for number, file in enumerate(files)]
-        landed = [job.result() for job in jobs]
-    changed = [file.path.name for file in files if _mark(file.path) != file.mark]
-    if changed:
+        landed = list(pool.map(land, range(len(files))))
+    taken = {file.path for file, outcome in zip(files, landed, strict=True) if outcome}
+    columns = list(dict.fromkeys(name for outcome in landed if outcome for name in outcome[0]))
+    after = {path.name: mark for path, mark in present.items() if path not in chosen or path in taken}
+    rows = sum(outcome[1] for outcome in landed if outcome)
+    manifest = writer.commit(load_id, rows, columns, None if is_backfill else after)
+    if faults:
         raise PullError(
-            f"changed while being read: {', '.join(changed)}",
-            where=f"{entity.system}/{entity.name}",
-            next_step="pull again; ask the department to move files into the folder when they are whole",
+            f"{len(faults)} file(s) cannot be read as {entity.server.file_format}: {'; '.join(sorted(faults))}",
+            where=f"{entity.system}/{entity.name} load {manifest.load_id}",
+            next_step="ask the department to deliver them again; they are tried at every pull, and the other files were landed",
         )
-    columns = list(dict.fromkeys(name for names, _ in landed for name in names))
-    after = {path.name: mark for path, mark in present.items() if path not in chosen or path in {f.path for f in files}}
-    return writer.commit(load_id, sum(rows for _, rows in landed), columns, None if is_backfill else after)
+    return manifest
 
 
 def _folder(entity: Entity) -> Path:
@@ -107,16 +129,20 @@ def _mark(path: Path) -> str:
     return f"{stat.st_size}:{stat.st_mtime_ns}"
 
 
-def _digest(entity: Entity, path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise PullError(
-            f"{path.name} cannot be read ({error.strerror})",
-            where=f"{entity.system}/{entity.name}",
-            next_step="mend its permissions; nothing of this pull was landed",
-        ) from error
+def _digest(path: Path) -> str:
+    """sha256 of the file; a gzip that ends too early or is damaged is refused, since DuckDB reads what is left of it as if whole."""
+    digest, inflate, whole = hashlib.sha256(), zlib.decompressobj(wbits=31), path.suffix != ".gz"
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            while block and path.suffix == ".gz":
+                inflate.decompress(block)
+                whole, block = inflate.eof, inflate.unused_data
+                if whole:
+                    inflate = zlib.decompressobj(wbits=31)
+    if not whole:
+        raise EOFError("it ends in the middle")
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -130,35 +156,22 @@ def _engine() -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
-def _land(entity: Entity, file: Delivered, number: int, load_id: str, part: Path, key: bytes) -> tuple[list[str], int]:
+def _land(entity: Entity, path: Path, number: int, load_id: str, part: Path, key: bytes) -> tuple[list[str], int]:
     """Write one file as one part; returns its column names and its rows."""
-    where = f"{entity.system}/{entity.name} file {file.path.name}"
-    is_csv = str(entity.server.file_format).startswith("csv")
+    select = _csv if str(entity.server.file_format).startswith("csv") else _ndjson
+    is_utf8 = entity.server.encoding.upper().replace("_", "-") in ("UTF-8", "UTF8")
     with _engine() as engine:
-        source = str(file.path)
-        transcoded = None
-        if entity.server.encoding.upper().replace("_", "-") not in ("UTF-8", "UTF8"):
-            source = transcoded = _transcode(entity, file.path)
-        try:
+        if is_utf8:
             try:
-                select, columns = (_csv if is_csv else _ndjson)(entity, engine, source)
-                rows = _copy(entity, engine, select, columns, number, load_id, part, key)
+                return _copy(entity, engine, *select(entity, engine, str(path)), number, load_id, part, key)
             except duckdb.Error as error:
-                if transcoded or "utf" not in str(error).lower():
+                if "utf" not in str(error).lower():
                     raise
-                source = transcoded = _transcode(entity, file.path)
-                select, columns = (_csv if is_csv else _ndjson)(entity, engine, source)
-                rows = _copy(entity, engine, select, columns, number, load_id, part, key)
-        except (duckdb.Error, OSError, EOFError) as error:
-            raise PullError(
-                f"the file cannot be read as {entity.server.file_format} ({str(error).splitlines()[0]})",
-                where=where,
-                next_step="ask the department to deliver it again; it is taken as soon as it changes",
-            ) from error
+        transcoded = _transcode(entity, path)
+        try:
+            return _copy(entity, engine, *select(entity, engine, transcoded), number, load_id, part, key)
         finally:
-            if transcoded:
-                fsspec.filesystem("memory").rm(transcoded.removeprefix("memory://"))
-    return columns, rows
+            fsspec.filesystem("memory").rm(transcoded.removeprefix("memory://"))
 
 
 def _transcode(entity: Entity, path: Path) -> str:
@@ -174,7 +187,7 @@ def _transcode(entity: Entity, path: Path) -> str:
 
 def _copy(
     entity: Entity, engine: duckdb.DuckDBPyConnection, select: str, columns: list[str], number: int, load_id: str, part: Path, key: bytes
-) -> int:
+) -> tuple[list[str], int]:
     values = ", ".join(
         f"{keyed_hash_sql(_quoted(name), key)} as {_quoted(name)}" if is_protected(entity, name) else _quoted(name) for name in columns
     )
@@ -182,7 +195,7 @@ def _copy(
     [(rows,)] = engine.execute(f"copy ({query}) to {_text(str(part))} (format parquet, compression zstd)").fetchall()
     if not rows:
         part.unlink()
-    return int(rows)
+    return columns, int(rows)
 
 
 def _csv(entity: Entity, engine: duckdb.DuckDBPyConnection, source: str) -> tuple[str, list[str]]:

@@ -1,0 +1,30 @@
+"""Fixtures that every kind of test shares. No test touches the repository's own data folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
+
+@pytest.fixture(autouse=True)
+def _own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test has a data folder of its own, and no setting of the person who runs it."""
+    for name in list(os.environ):
+        if name.startswith("SSC_") and not name.startswith("SSC_TEST_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("SSC_DATA", str(tmp_path / "data"))
+    yield
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """The test's data folder."""
+    folder = tmp_path / "data"
+    folder.mkdir(exist_ok=True)
+    return folder
