@@ -22,13 +22,9 @@ LIVE_SECONDS = 60.0  # SSC_DISTRICT_LIVE_SECONDS in its place makes tests quick
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sources.reference_district", description="Plays the departments of a district."
-    )
+    parser = argparse.ArgumentParser(prog="python -m sources.reference_district", description="Plays the departments of a district.")
     commands = parser.add_subparsers(dest="command", required=True)
-    serving = commands.add_parser(
-        "serve", help="serve the REST systems on loopback and write district.env; LIVE=1 lets the clock run"
-    )
+    serving = commands.add_parser("serve", help="serve the REST systems on loopback and write district.env; LIVE=1 lets the clock run")
     serving.add_argument("--port", type=int, default=0, help="0 takes a free one")
     moving = commands.add_parser("move", help="set the replay clock and deliver the files that have arrived by then")
     moving.add_argument("--to", required=True, help="for example 2026-10-01T00:00+08:00")
@@ -69,9 +65,7 @@ def serve(district: District, port: int) -> None:
         ).start()
     print(f"reference district: {address} (clock {iso(_clock())})", flush=True)
     server = uvicorn.Server(
-        uvicorn.Config(
-            application({"grid_management": service}), log_level="warning", access_log=False, timeout_graceful_shutdown=2
-        )
+        uvicorn.Config(application({"grid_management": service}), log_level="warning", access_log=False, timeout_graceful_shutdown=2)
     )
     server.run(sockets=[listener])
 
@@ -95,9 +89,7 @@ def _listen(port: int) -> socket.socket:
 def _clock() -> int:
     moment = clock.read()
     if moment is None:
-        raise DistrictError(
-            "the clock file is gone", where=str(clock.path()), next_step="python -m sources.reference_district move --to …"
-        )
+        raise DistrictError("the clock file is gone", where=str(clock.path()), next_step="python -m sources.reference_district move --to …")
     return moment
 
 

@@ -72,9 +72,7 @@ class District:
         """
         scale = os.environ.get("SCALE") or "demo"
         if scale not in SCALES:
-            raise DistrictError(
-                f"there is no scale {scale!r}", where="SCALE", next_step=f"set SCALE to one of {', '.join(SCALES)}"
-            )
+            raise DistrictError(f"there is no scale {scale!r}", where="SCALE", next_step=f"set SCALE to one of {', '.join(SCALES)}")
         try:
             seed = int(os.environ.get("SEED") or 440304)
         except ValueError as error:
@@ -145,9 +143,7 @@ def seconds(text: str, where: str) -> int:
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError as error:
-        raise DistrictError(
-            f"{text!r} is no timestamp", where=where, next_step="write for example 2026-10-01T00:00+08:00"
-        ) from error
+        raise DistrictError(f"{text!r} is no timestamp", where=where, next_step="write for example 2026-10-01T00:00+08:00") from error
     if moment.tzinfo is None:
         raise DistrictError(f"{text!r} has no offset", where=where, next_step="write for example 2026-10-01T00:00+08:00")
     return int(moment.timestamp())
@@ -188,11 +184,7 @@ def iso_texts(moments: np.ndarray) -> pl.Series:
     frame = pl.DataFrame({"t": moments.astype(np.int64)})
     return frame.select(
         pl.when(pl.col("t") < NEVER)
-        .then(
-            pl.from_epoch(pl.when(pl.col("t") < NEVER).then(pl.col("t")) + OFFSET, time_unit="s").dt.strftime(
-                "%Y-%m-%dT%H:%M:%S+08:00"
-            )
-        )
+        .then(pl.from_epoch(pl.when(pl.col("t") < NEVER).then(pl.col("t")) + OFFSET, time_unit="s").dt.strftime("%Y-%m-%dT%H:%M:%S+08:00"))
         .otherwise(None)
     ).to_series()
 

@@ -101,9 +101,7 @@ def _write_truth(district: District, folder: Path, truth: dict[str, pl.DataFrame
         "seed": district.seed,
         "scale": district.scale_name,
         "as_of": iso(district.as_of),
-        "by_clock": {
-            iso(clock): {name: _totals(name, frame, faults, clock) for name, frame in truth.items()} for clock in clocks
-        },
+        "by_clock": {iso(clock): {name: _totals(name, frame, faults, clock) for name, frame in truth.items()} for clock in clocks},
     }
     (folder / "totals.json").write_bytes(orjson.dumps(totals, option=orjson.OPT_INDENT_2))
     cube = pl.concat(
@@ -127,9 +125,7 @@ def month_of(column: str) -> pl.Expr:
 def kept_events(truth: pl.DataFrame, clock: int) -> pl.DataFrame:
     """Events that a right product counts at `clock`: arrived, and whole or mended by then; with ``month`` of occurrence."""
     mended = (pl.col("mended_arrival") >= 0) & (pl.col("mended_arrival") <= clock)
-    return truth.filter((pl.col("arrival_1") <= clock) & (~pl.col("is_broken") | mended)).with_columns(
-        month=month_of("occurred_at")
-    )
+    return truth.filter((pl.col("arrival_1") <= clock) & (~pl.col("is_broken") | mended)).with_columns(month=month_of("occurred_at"))
 
 
 def _counts(frame: pl.DataFrame, column: str) -> dict[str, int]:
@@ -158,9 +154,7 @@ def _totals(name: str, frame: pl.DataFrame, faults: list[Fault], clock: int) -> 
         return {
             "kept_count": int(inside["reading_count"].sum()),
             "late_beyond_count": int(arrived.filter(pl.col("is_beyond"))["reading_count"].sum()),
-            "by_month": {
-                m: int(n) for m, n in inside.group_by("month").agg(pl.col("reading_count").sum()).sort("month").iter_rows()
-            },
+            "by_month": {m: int(n) for m, n in inside.group_by("month").agg(pl.col("reading_count").sum()).sort("month").iter_rows()},
         }
     if name == "filing":
         latest = (

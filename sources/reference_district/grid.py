@@ -178,9 +178,7 @@ def _events(district: District, result: Generated) -> None:
             "reportedAt": iso_texts(column["reported"]),
             "dueAt": iso_texts(column["due"]),
             "handlingDept": pl.Series([t.department for t in types])[kind],
-            "attachments": pl.Series(
-                np.where(rng.random(count) < 0.35, np.char.mod(PHOTO, rng.integers(100_000, 4_000_000, count)), "[]")
-            ),
+            "attachments": pl.Series(np.where(rng.random(count) < 0.35, np.char.mod(PHOTO, rng.integers(100_000, 4_000_000, count)), "[]")),
         }
     )
     versions = pl.concat(
@@ -204,10 +202,7 @@ def _events(district: District, result: Generated) -> None:
                 f"{name}_at": pl.Series(np.where(column[name] < NEVER, column[name], -1))
                 for name in ("occurred", "reported", "accepted", "closed", "due")
             },
-            **{
-                name: pl.Series(np.where(column[name] < NEVER, column[name], -1))
-                for name in ("arrival_1", "arrival_2", "arrival_3")
-            },
+            **{name: pl.Series(np.where(column[name] < NEVER, column[name], -1)) for name in ("arrival_1", "arrival_2", "arrival_3")},
             **outcome,
         }
     )
@@ -416,9 +411,7 @@ def _visits(
             keys_.append(moved)
             arrivals.append(at(c.merged_day) + rng.integers(3600, 3 * DAY, len(moved)))
     frame = pl.DataFrame({"k": np.concatenate(keys_), "a": np.concatenate(arrivals)}).unique(maintain_order=True).sort("k", "a")
-    frame = (
-        frame.join(pl.DataFrame({"k": np.arange(count), "f": first}), on="k").filter(pl.col("a") >= pl.col("f")).sort("k", "a")
-    )
+    frame = frame.join(pl.DataFrame({"k": np.arange(count), "f": first}), on="k").filter(pl.col("a") >= pl.col("f")).sort("k", "a")
     number = frame.select(pl.int_range(pl.len()).over("k")).to_series()
     return frame["k"].to_numpy(), frame["a"].to_numpy(), number.to_numpy()
 

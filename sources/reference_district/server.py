@@ -68,9 +68,7 @@ class Service:
     clock: returns the moment up to which records have arrived, asked once per request.
     """
 
-    def __init__(
-        self, registers: dict[str, Register], token: str, seed: int, clock: Callable[[], int], behaviour: Behaviour
-    ) -> None:
+    def __init__(self, registers: dict[str, Register], token: str, seed: int, clock: Callable[[], int], behaviour: Behaviour) -> None:
         self.registers, self.token, self.seed, self.clock, self.behaviour = registers, token, seed, clock, behaviour
         self.windows: dict[tuple[object, ...], _Window] = {}
         self.selections: OrderedDict[tuple[object, ...], np.ndarray] = OrderedDict()
@@ -145,9 +143,7 @@ def _position(cursor: str) -> int:
         text = base64.urlsafe_b64decode(cursor.encode()).decode()
         return int(text.removeprefix("r"))
     except (binascii.Error, ValueError, UnicodeError) as error:
-        raise DistrictError(
-            "this cursor was not given out here", where="cursor", next_step="read the window from its beginning"
-        ) from error
+        raise DistrictError("this cursor was not given out here", where="cursor", next_step="read the window from its beginning") from error
 
 
 def application(systems: dict[str, Service]) -> Starlette:
@@ -160,9 +156,7 @@ def application(systems: dict[str, Service]) -> Starlette:
                 return _json({"error": "a valid token is needed"}, 401, {"WWW-Authenticate": "Bearer"})
             try:
                 query = request.query_params
-                since, until = (
-                    seconds(query[n].replace(" ", "+"), n) if query.get(n) else None for n in ("updatedSince", "updatedUntil")
-                )
+                since, until = (seconds(query[n].replace(" ", "+"), n) if query.get(n) else None for n in ("updatedSince", "updatedUntil"))
                 limit, page = (_whole(query.get(n) or default, n) for n, default in (("limit", LIMIT), ("page", 1)))
                 cursor = query.get("cursor") or None
                 fault = service.fault(entity, since, until if until is not None else -1, f"{cursor}|{page}|{limit}")

@@ -97,9 +97,7 @@ def generate(district: District, folder: Path) -> Generated:
     shares = np.array([v[0] for v in INDUSTRIES.values()])
     industry = rng.choice(len(letters), count, p=shares / shares.sum())
     size = rng.normal(0, 1.1, count)
-    employees = np.maximum(
-        1, np.array([v[2] for v in INDUSTRIES.values()])[industry] * np.exp(0.8 * size + rng.normal(0, 0.4, count))
-    )
+    employees = np.maximum(1, np.array([v[2] for v in INDUSTRIES.values()])[industry] * np.exp(0.8 * size + rng.normal(0, 0.4, count)))
     revenue = np.exp(np.array([v[1] for v in INDUSTRIES.values()])[industry] + size)
     opened = np.where(rng.random(count) < 0.9, -1, rng.integers(0, max(2, district.scale.months), count))
     closed = np.where(rng.random(count) < 0.94, 10_000, rng.integers(0, max(2, district.scale.months), count))
@@ -223,7 +221,7 @@ def _month(
                 "renamed_column",
                 "kept",
                 arrival,
-                note=f"{RENAMED[0]} is called {RENAMED[1]}: employee_count is empty in this file",
+                note=f"{RENAMED[0]} is called {RENAMED[1]}: employee_count is empty in this file, unless the contract names the synonym",
             )
         )
     if since_as_of == 2:

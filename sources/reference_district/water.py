@@ -73,9 +73,7 @@ def devices(district: District) -> list[Device]:
         wanted = sum(cadences.values())
         chosen: list[int] = []
         while len(chosen) < wanted:
-            chosen += rng.choice(
-                len(places), min(len(places), wanted - len(chosen)), replace=False, p=chance / chance.sum()
-            ).tolist()
+            chosen += rng.choice(len(places), min(len(places), wanted - len(chosen)), replace=False, p=chance / chance.sum()).tolist()
         steps = rng.permutation(np.repeat(list(cadences), list(cadences.values())))
         for n, (place_index, cadence) in enumerate(zip(sorted(chosen), steps.tolist(), strict=True), start=1):
             place = places[place_index]
@@ -178,9 +176,7 @@ def _readings(
             ).astype(np.int64)
         else:
             total = steps[i]  # summed up; a tipping bucket tips every 0.2 mm
-            tips = np.floor(
-                np.interp(np.concatenate([[position[0] - device.cadence / 5], position]), np.arange(len(total)), total) / 0.2
-            )
+            tips = np.floor(np.interp(np.concatenate([[position[0] - device.cadence / 5], position]), np.arange(len(total)), total) / 0.2)
             value = (np.diff(tips) * 2).astype(np.int64)
         whole = rng.random(len(seconds)) >= 0.012  # the others never arrive
         parts.append((np.full(int(whole.sum()), n), seconds[whole], value[whole]))
@@ -269,8 +265,7 @@ class _Texts:
                 head.append(f'{start}{{"type":"Property","value":"{gauge.id}"}},"dateObserved":{{"type":"Property","value":"')
                 middle.append(f'"}},"{name}":{{"type":"Property","value":')
                 tail.append(
-                    f',"unitCode":"{"MTR" if level else "MMT"}"}}'
-                    + (',"batteryLevel":{"type":"Property","value":' if level else "}")
+                    f',"unitCode":"{"MTR" if level else "MMT"}"}}' + (',"batteryLevel":{"type":"Property","value":' if level else "}")
                 )
                 end.append("}}" if level else "")
             else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -41,9 +42,7 @@ class Client:
         )
         assert self.process.stdout is not None
         self.line = self.process.stdout.readline()
-        self.settings = dict(
-            line.split("=", 1) for line in (data / "reference_district" / "district.env").read_text().splitlines()
-        )
+        self.settings = dict(line.split("=", 1) for line in (data / "reference_district" / "district.env").read_text().splitlines())
         self.http = httpx.Client(
             headers={"Authorization": f"Bearer {self.settings['SSC_GRID_MANAGEMENT_TOKEN']}"}, timeout=1, trust_env=False
         )
@@ -102,8 +101,24 @@ class Client:
 
 
 @pytest.fixture(scope="module")
-def district(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    client = Client(tmp_path_factory.mktemp("served"))
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with nothing but the generated district, to copy: generating it again and again only takes time."""
+    data = tmp_path_factory.mktemp("made")
+    subprocess.run([*COMMAND, "move", "--to", SEPTEMBER_END], cwd=ROOT, env=environment(data), check=True, capture_output=True, timeout=120)
+    for path in (data / "reference_district").iterdir():
+        if path.name != "generated":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return data
+
+
+@pytest.fixture
+def data(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "data"))
+
+
+@pytest.fixture(scope="module")
+def district(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    client = Client(Path(shutil.copytree(made, tmp_path_factory.mktemp("served") / "data")))
     yield client
     client.process.kill()
     client.process.wait()
@@ -164,11 +179,11 @@ def test_a_list_that_changes_while_it_is_read_settles(district: Client) -> None:
     assert whole == rows and len(rows) > 100
 
 
-def test_the_clock_moves_while_it_runs_and_windows_add_up(tmp_path: Path) -> None:
-    client = Client(tmp_path)
+def test_the_clock_moves_while_it_runs_and_windows_add_up(data: Path) -> None:
+    client = Client(data)
     try:
         before = {r["eventId"]: r for r in client.by_cursor("/api/v1/grid-events", updatedUntil=SEPTEMBER_END)}
-        files = set((tmp_path / "reference_district" / "files").rglob("*.*"))
+        files = set((data / "reference_district" / "files").rglob("*.*"))
         assert client.by_cursor("/api/v1/grid-events", updatedSince=SEPTEMBER_END, updatedUntil=OCTOBER_END) == []
         client.move(OCTOBER_END)
         later = client.by_cursor("/api/v1/grid-events", updatedSince=SEPTEMBER_END, updatedUntil=OCTOBER_END)
@@ -177,7 +192,7 @@ def test_the_clock_moves_while_it_runs_and_windows_add_up(tmp_path: Path) -> Non
         assert before | {r["eventId"]: r for r in later} == everything
         assert len(everything) == totals(client, OCTOBER_END)["grid_event"]["distinct_count"]
         assert sum(r["eventId"] in before for r in later) > 10  # events that went on
-        assert files < set((tmp_path / "reference_district" / "files").rglob("*.*"))
+        assert files < set((data / "reference_district" / "files").rglob("*.*"))
         for path, name in (("/api/v1/residents", "resident"), ("/api/v1/rented-housing", "rented_housing")):
             rows = client.by_cursor(path) if name == "resident" else client.by_page(path, 20)[0]
             key = "residentId" if name == "resident" else "houseId"
@@ -186,8 +201,8 @@ def test_the_clock_moves_while_it_runs_and_windows_add_up(tmp_path: Path) -> Non
         assert client.stop() in (0, 130, -signal.SIGINT)
 
 
-def test_a_cursor_survives_a_clock_that_moves_between_pages(tmp_path: Path) -> None:
-    client = Client(tmp_path, SSC_DISTRICT_FAULTS="off")
+def test_a_cursor_survives_a_clock_that_moves_between_pages(data: Path) -> None:
+    client = Client(data, SSC_DISTRICT_FAULTS="off")
     try:
         first = client.get("/api/v1/grid-events", limit=1000, updatedUntil=SEPTEMBER_END)
         client.move(OCTOBER_END)
@@ -205,8 +220,8 @@ def test_a_cursor_survives_a_clock_that_moves_between_pages(tmp_path: Path) -> N
         client.stop()
 
 
-def test_a_page_of_2000_is_quick(tmp_path: Path) -> None:
-    client = Client(tmp_path, SSC_DISTRICT_FAULTS="off")
+def test_a_page_of_2000_is_quick(data: Path) -> None:
+    client = Client(data, SSC_DISTRICT_FAULTS="off")
     try:
         took = []
         for _ in range(5):
@@ -235,8 +250,8 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1 and f"port {port} is taken" in done.stderr and "Next:" in done.stderr
 
 
-def test_live_lets_the_clock_run(tmp_path: Path) -> None:
-    client = Client(tmp_path, LIVE="1", SSC_DISTRICT_LIVE_SECONDS="0.2")
+def test_live_lets_the_clock_run(data: Path) -> None:
+    client = Client(data, LIVE="1", SSC_DISTRICT_LIVE_SECONDS="0.2")
     try:
         clock = Path(client.settings["SSC_CLOCK"])
         deadline = time.monotonic() + 10
