@@ -3,9 +3,10 @@
 What belongs here: the suppression of `macros/disclosure/withhold_small_cells.sql` alone. The table that residents get is attacked as a
 whole in `tests/integration/test_marts.py`.
 
-The attacker knows every figure that is shown, that totals are sums, that counts are whole and not negative, and the rule itself: that a
-withheld community holds at least one incident. The equations of areas in a tree form a totally unimodular matrix, so the bounds of the
-linear programme are whole numbers and are the attacker's best ones.
+The attacker knows every figure that is shown, the physical part of every cell, shown or not, that totals are sums, that counts are
+whole, and the rule itself: that a withheld community holds at least one sensitive incident. So the attack is on the sensitive parts.
+The equations of areas in a tree form a totally unimodular matrix, so the bounds of the linear programme are whole numbers and are
+the attacker's best ones.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Community:
 
 
 def withheld(table: list[Community], threshold: int = THRESHOLD) -> dict[tuple[str, str], tuple[int, bool]]:
-    """Runs the macro; gives (area_level, area_id) -> (count, is withheld)."""
+    """Runs the macro; gives (area_level, area_id) -> (sensitive count, is withheld)."""
     template = jinja2.Environment(extensions=["jinja2.ext.do"]).from_string(
         MACRO.read_text() + "{{ withhold_small_cells('cells', ['month', 'category_id']) }}"
     )
@@ -48,16 +49,15 @@ def withheld(table: list[Community], threshold: int = THRESHOLD) -> dict[tuple[s
         with cells(month, category_id, subdistrict_id, community_id, incident_count, sensitive_count, minimum_count) as (
             values {values}
         ), {template.render()}
-        select area_level, area_id, incident_count, is_withheld from suppressed
+        select area_level, area_id, incident_count, sensitive_count, is_withheld from suppressed
     """
     rows = duckdb.sql(sql).fetchall()
     assert len(rows) == len({(r[0], r[1]) for r in rows}), "an area twice"
-    return {(level, area): (count, hidden) for level, area, count, hidden in rows}
+    assert all(count >= sensitive for _, _, count, sensitive, _ in rows)
+    return {(level, area): (sensitive, hidden) for level, area, _, sensitive, hidden in rows}
 
 
-def system(
-    table: list[Community], cells: dict[tuple[str, str], tuple[int, bool]]
-) -> tuple[list[tuple[str, str]], np.ndarray, np.ndarray]:
+def system(table: list[Community], cells: dict[tuple[str, str], tuple[int, bool]]) -> tuple[list[tuple[str, str]], np.ndarray, np.ndarray]:
     """The attacker's equations over the withheld cells: names, matrix, right hand side."""
     unknown = [key for key, (_, hidden) in cells.items() if hidden]
     column = {key: j for j, key in enumerate(unknown)}
@@ -121,7 +121,7 @@ def attack(table: list[Community], threshold: int = THRESHOLD) -> dict[tuple[str
             assert hidden, f"a small cell is shown: {community}"
         if community.sensitive == 0:
             assert not hidden, "a cell with nothing sensitive is withheld"
-        assert count == community.sensitive + community.physical
+        assert count == community.sensitive
     for group in derived_groups(table, cells):
         assert len(group) >= 2, f"exactly one cell follows by subtraction: {group}"
         assert sum(c.sensitive for c in group) >= threshold, f"a small sum follows by subtraction: {group}"

@@ -6,7 +6,7 @@ select
     department_zh,
     domain,
     delivery,
-    frequency_minutes,
-    latency_minutes,
+    cast(frequency_minutes as bigint) as frequency_minutes,
+    cast(latency_minutes as bigint) as latency_minutes,
     version
 from {{ ref('catalogue_system') }}
