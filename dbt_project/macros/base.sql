@@ -36,6 +36,9 @@
         taken.window_until
     from {{ read_parts(ns.files) }} as part
     inner join {{ loads_table(entity) }} as taken on part._load_id = taken.load_id
+    {%- if is_incremental() %}
+    where part._load_id not in (select load_id from {{ ledger_loads(entity) }})
+    {%- endif %}
         {%- else %}
         cast(null as {{ text_type() }}) as _load_id,
         cast(null as bigint) as _row,
@@ -64,7 +67,7 @@ earlier as (
         {%- for column in columns %}
         {{ column }},
         {%- endfor %}
-        _load_id, _row, _day, _broken_rules, {{ quick_hash(keys) }} as _key_hash, _is_superseded as _was_superseded
+        _load_id, _row, _broken_rules, _day, {{ quick_hash(keys) }} as _key_hash, _is_superseded as _was_superseded
     from {{ this }}
     where {{ quick_hash(keys) }} in (select _key_hash from incoming)
         {%- if within_day %}
@@ -95,7 +98,12 @@ ranked as (
                 {%- if version %}, {{ version }} desc nulls last{% endif %}, _load_id desc, _row desc
         ) > 1 as _is_superseded
     from (
-        select incoming.*, cast(null as boolean) as _was_superseded from incoming
+        select
+            {%- for column in columns %}
+            {{ column }},
+            {%- endfor %}
+            _load_id, _row, _broken_rules, _day, _key_hash, cast(null as boolean) as _was_superseded
+        from incoming
         where _key_hash in (select _key_hash from repeated)
         {%- if is_incremental() %}
         union all
@@ -103,7 +111,7 @@ ranked as (
             {%- for column in columns %}
             {{ column }},
             {%- endfor %}
-            _load_id, _row, _day, _broken_rules, _key_hash, _was_superseded
+            _load_id, _row, _broken_rules, _day, _key_hash, _was_superseded
         from earlier
         {%- endif %}
     ) as versions

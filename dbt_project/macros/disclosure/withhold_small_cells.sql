@@ -13,11 +13,10 @@
   `cells` names a CTE with one row for each community in each group, holding the columns of `group_by`, community_id,
   subdistrict_id, incident_count, sensitive_count and minimum_count (the threshold, the same in all rows).
   Written into a `with` list, the macro adds CTEs of which `suppressed` is the result: the columns of group_by, area_level, area_id,
-  incident_count, sensitive_count, is_withheld; one row for each area of each group.
+  incident_count, is_withheld; one row for each area of each group.
 
-  What is left of a cell, its physical part, may be published everywhere: protection rests on the sensitive parts alone. Not covered is
-  a reader who also reasons about why one cell and not another was taken as a complement (minimality attack): such a one can narrow a
-  withheld cell down below its bounds.
+  Protection rests on the sensitive parts alone: it holds against a reader who has the physical part of every cell. Not covered is one who also reasons about why one cell and not another was taken as a complement (minimality attack): that can
+  narrow a withheld cell down further.
 
   The areas are a tree, so what follows from the published figures are the sums of withheld communities under each subdistrict
   whose total is shown, and under all subdistricts whose totals are withheld together. The steps see to each of these in turn.
@@ -75,7 +74,6 @@ district_judged as (
     select
         {{ by }},
         sum(incident_count) as incident_count,
-        sum(sensitive_count) as sensitive_count,
         sum(case when is_exposed then 1 else 0 end) > 0
         and sum(case when is_exposed then slack else 0 end) < max(minimum_count) - 1 as is_thin,
         sum(case when sensitive_count > 0 and not is_exposed then 1 else 0 end) as candidate_count
@@ -85,7 +83,7 @@ district_judged as (
 
 subdistricts_withheld as (
     select
-        {% for column in group_by %}s.{{ column }}, {% endfor %}s.subdistrict_id, s.incident_count, s.sensitive_count, s.needs_complement,
+        {% for column in group_by %}s.{{ column }}, {% endfor %}s.subdistrict_id, s.incident_count, s.needs_complement,
         s.is_exposed
         or (d.is_thin and s.sensitive_count > 0 and s.rank_by_size = 1) as is_withheld,
         {# Step 4. A total that is the sum of shown cells protects nothing: such a complement withholds a cell of its own too. -#}
@@ -100,17 +98,17 @@ subdistricts_withheld as (
 suppressed as (
     select
         {% for column in group_by %}c.{{ column }}, {% endfor %}'community' as area_level, c.community_id as area_id,
-        c.incident_count, c.sensitive_count,
+        c.incident_count,
         c.is_primary
         or (c.is_candidate and c.rank_by_size = 1 and (s.needs_complement or s.needs_own_cell)) as is_withheld
     from cells_marked as c
     inner join subdistricts_withheld as s
         on {% for column in group_by %}c.{{ column }} = s.{{ column }} and {% endfor %}c.subdistrict_id = s.subdistrict_id
     union all
-    select {{ by }}, 'subdistrict', subdistrict_id, cast(incident_count as bigint), cast(sensitive_count as bigint), is_withheld
+    select {{ by }}, 'subdistrict', subdistrict_id, cast(incident_count as bigint), is_withheld
     from subdistricts_withheld
     union all
-    select {{ by }}, 'district', '', cast(incident_count as bigint), cast(sensitive_count as bigint), is_thin and candidate_count = 0
+    select {{ by }}, 'district', '', cast(incident_count as bigint), is_thin and candidate_count = 0
     from district_judged
 )
 {%- endmacro %}
