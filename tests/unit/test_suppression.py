@@ -12,6 +12,7 @@ the attacker's best ones.
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,12 +50,19 @@ def withheld(table: list[Community], threshold: int = THRESHOLD) -> dict[tuple[s
         with cells(month, category_id, subdistrict_id, community_id, incident_count, sensitive_count, minimum_count) as (
             values {values}
         ), {template.render()}
-        select area_level, area_id, incident_count, sensitive_count, is_withheld from suppressed
+        select area_level, area_id, incident_count, is_withheld from suppressed
     """
     rows = duckdb.sql(sql).fetchall()
     assert len(rows) == len({(r[0], r[1]) for r in rows}), "an area twice"
-    assert all(count >= sensitive for _, _, count, sensitive, _ in rows)
-    return {(level, area): (sensitive, hidden) for level, area, _, sensitive, hidden in rows}
+    members = {"district": {"": table}, "subdistrict": defaultdict(list), "community": {}}
+    for i, c in enumerate(table):
+        members["subdistrict"][f"s{c.subdistrict}"].append(c)
+        members["community"][f"c{i:03}"] = [c]
+    result = {}
+    for level, area, count, hidden in rows:
+        assert count == sum(c.sensitive + c.physical for c in members[level][area])
+        result[level, area] = (sum(c.sensitive for c in members[level][area]), hidden)
+    return result
 
 
 def system(table: list[Community], cells: dict[tuple[str, str], tuple[int, bool]]) -> tuple[list[tuple[str, str]], np.ndarray, np.ndarray]:
@@ -116,12 +124,11 @@ def attack(table: list[Community], threshold: int = THRESHOLD) -> dict[tuple[str
     """Fails if anything withheld can be worked out."""
     cells = withheld(table, threshold)
     for i, community in enumerate(table):
-        count, hidden = cells["community", f"c{i:03}"]
+        _, hidden = cells["community", f"c{i:03}"]
         if 0 < community.sensitive < threshold:
             assert hidden, f"a small cell is shown: {community}"
         if community.sensitive == 0:
             assert not hidden, "a cell with nothing sensitive is withheld"
-        assert count == community.sensitive
     for group in derived_groups(table, cells):
         assert len(group) >= 2, f"exactly one cell follows by subtraction: {group}"
         assert sum(c.sensitive for c in group) >= threshold, f"a small sum follows by subtraction: {group}"
@@ -146,13 +153,13 @@ communities = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(st.lists(communities, min_size=1, max_size=18))
 def test_nothing_withheld_can_be_worked_out(table: list[Community]) -> None:
     attack(table)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(st.builds(Community, st.integers(0, 3), st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=12))
 def test_sparse_tables(table: list[Community]) -> None:
     attack(table)

@@ -15,8 +15,9 @@
   Written into a `with` list, the macro adds CTEs of which `suppressed` is the result: the columns of group_by, area_level, area_id,
   incident_count, is_withheld; one row for each area of each group.
 
-  Protection rests on the sensitive parts alone: it holds against a reader who has the physical part of every cell. Not covered is one who also reasons about why one cell and not another was taken as a complement (minimality attack): that can
-  narrow a withheld cell down further.
+  Protection rests on the sensitive parts alone: it holds against a reader who has the physical part of every cell. Not covered is one
+  who also reasons about why one cell and not another was taken as a complement (minimality attack): that narrows a withheld cell down
+  further.
 
   The areas are a tree, so what follows from the published figures are the sums of withheld communities under each subdistrict
   whose total is shown, and under all subdistricts whose totals are withheld together. The steps see to each of these in turn.

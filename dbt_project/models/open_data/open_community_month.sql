@@ -112,15 +112,7 @@ cells as (
 -- All categories of an area are shown only where each of them is, so that none follows by subtraction.
 judged as (
 
-    select
-        month,
-        category_id,
-        area_level,
-        area_id,
-        incident_count,
-        incident_count - sensitive_count as physical_count,
-        is_withheld
-    from suppressed
+    select month, category_id, area_level, area_id, incident_count, is_withheld from suppressed
     union all
     select
         month,
@@ -128,7 +120,6 @@ judged as (
         area_level,
         area_id,
         cast(sum(incident_count) as bigint) as incident_count,
-        cast(sum(incident_count - sensitive_count) as bigint) as physical_count,
         max(case when is_withheld then 1 else 0 end) = 1 as is_withheld
     from suppressed
     group by month, area_level, area_id
@@ -205,7 +196,7 @@ area as (
 
 ),
 
--- From here on a count exists only where it is shown. Incidents about the state of things are shown everywhere.
+-- From here on a count exists only where it is shown.
 published as (
 
     select
@@ -234,10 +225,7 @@ published as (
         case
             when not judged.is_withheld and not (judged.incident_count = 0 and month.month < coalesce(area.start_month, ''))
                 then judged.incident_count
-        end as incident_count,
-        case
-            when judged.incident_count > 0 or month.month >= coalesce(area.start_month, '') then judged.physical_count
-        end as physical_count
+        end as incident_count
     from month
     cross join area
     cross join category
@@ -253,8 +241,7 @@ rated as (
 
     select
         *,
-        case when population_count > 0 then round(cast(incident_count as double) * 10000 / population_count, 2) end as incidents_per_10k,
-        case when population_count > 0 then round(cast(physical_count as double) * 10000 / population_count, 2) end as physical_per_10k
+        case when population_count > 0 then round(cast(incident_count as double) * 10000 / population_count, 2) end as incidents_per_10k
     from published
 
 ),
@@ -269,19 +256,6 @@ ranked as (
         count(*) over (partition by month, category_id, community_type_id) as like_count
     from rated
     where area_level = 'community' and is_ranked and incidents_per_10k is not null
-
-),
-
-physical_ranked as (
-
-    select
-        month,
-        category_id,
-        area_id,
-        rank() over (partition by month, category_id, community_type_id order by physical_per_10k) as physical_like_rank,
-        count(*) over (partition by month, category_id, community_type_id) as physical_like_count
-    from rated
-    where area_level = 'community' and is_ranked and physical_per_10k is not null
 
 ),
 
@@ -312,10 +286,6 @@ final as (
             when rated.area_level <> 'community' or not rated.is_ranked then 'not_applicable'
             else rated.cell_status
         end as rank_status,
-        rated.physical_count,
-        rated.physical_per_10k,
-        physical_ranked.physical_like_rank,
-        physical_ranked.physical_like_count,
         rated.position = max(rated.position) over () as is_latest_month
     from rated
     left join published as previous_month
@@ -335,11 +305,6 @@ final as (
         and rated.month = ranked.month
         and rated.category_id = ranked.category_id
         and rated.area_id = ranked.area_id
-    left join physical_ranked
-        on rated.area_level = 'community'
-        and rated.month = physical_ranked.month
-        and rated.category_id = physical_ranked.category_id
-        and rated.area_id = physical_ranked.area_id
 
 )
 
@@ -373,9 +338,5 @@ select
     like_rank,
     like_count,
     rank_status,
-    physical_count,
-    physical_per_10k,
-    physical_like_rank,
-    physical_like_count,
     is_latest_month
 from final
