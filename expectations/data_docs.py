@@ -57,8 +57,12 @@ def write_run(docs_dir: Path, verdict: Verdict, pages: list[Page], suites: list[
                 "total": statistics["evaluated_expectations"],
             }
         )
-        document = renderer.render(page.result).to_json_dict()
+        for noise in ("batch_markers", "batch_spec", "validation_time"):  # wall time and our own SQL: nothing a reader needs
+            page.result.meta.pop(noise, None)
+        document = renderer.render(page.result)
         html = view.render(document, title_zh=title.title_zh, title_en=title.title_en, table=_shown_table(page), run=verdict.run)
+        # GX links a page of the suite itself, which is not written: the suite is a file of the repository
+        html = re.sub(r'<a href="[^"]*expectations/[^"]*"\s*>([^<]*)</a>', r"\1", html)
         (folder / name).write_text(html, encoding="utf-8")
 
     summary = {

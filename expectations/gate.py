@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ ENTERPRISE_CODE_COLUMNS = ("enterprise_id", "enterprise_code", "credit_code")
 PLACES_SHOWN = 5
 FILES = {"batches": ("marts", "warehouse"), "candidate": ("marts", "open_data")}
 OPTIONAL_FILES = ("warehouse",)
+SEVERITIES = {"critical": "关键 critical", "warning": "提醒 warning"}
 
 
 def judge_batches(build_dir: Path, docs_dir: Path | None) -> Verdict:
@@ -99,6 +101,8 @@ def _judge(subject: str, folder: Path, docs_dir: Path | None) -> Verdict:
             plan.findings[plan.next_key()] = [_no_file(path, opened, severity)]
 
     parameters = _parameters(subject, files)
+    if subject == "candidate" and "marts" in files and not parameters["dictionary_is_readable"]:
+        plan.findings[plan.next_key()] = [_no_dictionary()]
     for suite in suites:
         for entry in suite.entries:
             for database in entry.databases:
@@ -164,6 +168,23 @@ def _no_file(path: Path, why: str, severity: str) -> Finding:
     )
 
 
+def _no_dictionary() -> Finding:
+    """Without the dictionary no column is known to be harmless: privacy fails closed."""
+    return Finding(
+        suite="privacy",
+        expectation="dictionary_is_readable",
+        table="governance.data_dictionary",
+        column=None,
+        passed=False,
+        severity="critical",
+        observed="not readable",
+        message_zh="数据目录 governance.data_dictionary 为空或缺列，无法判断哪些列属于个人信息",
+        message_en="governance.data_dictionary is empty or lacks columns, so no column is known not to be personal",
+        next_step="运行 `make generate` 并重新构建数据目录",
+        next_step_en="run `make generate` and build the data dictionary again",
+    )
+
+
 # ---------------------------------------------------------------- parameters
 
 
@@ -177,25 +198,27 @@ def _parameters(subject: str, files: dict[str, _File]) -> dict[str, Any]:
     dictionary: list[tuple[Any, ...]] = []
     if marts := files.get("marts"):
         with duckdb.connect(str(marts.path), read_only=True) as connection:
-            for table, column in (("quality.freshness", "window_until"), ("quality.load_ledger", "window_until")):
-                if as_of is None and column in marts.tables.get(table, {}):
-                    as_of = _moment(_one(connection, f"select max({column}) from {table}"))
-            if {"landed_count", "load_id"} <= set(marts.tables.get("quality.load_ledger", {})):
-                newest_loads = [
-                    row[0]
-                    for row in connection.execute(
-                        'select max(load_id) from quality.load_ledger where landed_count > 0 group by "system", entity order by 1'
-                    ).fetchall()
-                ]
-            if {"column_name", "source_name", "pi_class", "opening"} <= set(marts.tables.get("governance.data_dictionary", {})):
-                dictionary = connection.execute(
-                    "select column_name, source_name, coalesce(pi_class, 'sensitive'), coalesce(opening, '不予') "
-                    "from governance.data_dictionary"
-                ).fetchall()
+            for table in ("quality.freshness", "quality.load_ledger"):
+                as_of = as_of or _moment(next((row[0] for row in _rows(connection, f"select max(window_until) from {table}")), None))
+            newest_loads = [
+                row[0]
+                for row in _rows(
+                    connection,
+                    "select max(load_id) from quality.load_ledger where try_cast(landed_count as bigint) > 0 "
+                    'group by "system", entity order by 1',
+                )
+            ]
+            dictionary = _rows(
+                connection,
+                "select column_name, source_name, coalesce(pi_class, 'sensitive'), coalesce(opening, '不予') "
+                "from governance.data_dictionary",
+            )
     as_of = as_of or datetime(1970, 1, 1, tzinfo=UTC)
-    if (public := files.get("open_data")) and "latest_month" in public.tables.get("open_data.about", {}):
+    if public := files.get("open_data"):
         with duckdb.connect(str(public.path), read_only=True) as connection:
-            newest_month = _one(connection, "select max(latest_month) from open_data.open_data.about") or ""
+            rows = _rows(connection, "select max(latest_month) from open_data.open_data.about")
+            if rows and re.fullmatch(r"\d{4}-\d{2}", str(rows[0][0])):
+                newest_month = str(rows[0][0])
     if not newest_month:
         newest_month = _month_before(f"{as_of.astimezone(SHANGHAI):%Y-%m}")
 
@@ -206,15 +229,21 @@ def _parameters(subject: str, files: dict[str, _File]) -> dict[str, Any]:
         "newest_loads": newest_loads,
         "systems_down": _systems_down(as_of) if subject == "batches" else [],
         "required_columns": _required_columns() if subject == "batches" else [],
+        "dictionary_is_readable": bool(dictionary),
         "personal_columns": _names(dictionary, lambda row: row[2] != "none", every=False),
         "closed_columns": _names(dictionary, lambda row: row[3] == "不予", every=True),
         "listed_tables": sorted(table.name for suite in read_suites() for table in suite.tables if table.database == "open_data"),
     }
 
 
-def _one(connection: Any, sql: str) -> Any:
-    row = connection.execute(sql).fetchone()
-    return row[0] if row else None
+def _rows(connection: Any, sql: str) -> list[tuple[Any, ...]]:
+    """The rows of a query, none if its table or columns are not there: what lacks them is found by the expectations."""
+    import duckdb
+
+    try:
+        return list(connection.execute(sql).fetchall())
+    except duckdb.Error:
+        return []
 
 
 def _moment(value: Any) -> datetime | None:
@@ -314,7 +343,7 @@ def _plan(plan: _Plan, suites: list[Suite], suite: Suite, entry: Entry, database
                 expectation=entry.type,
                 kwargs={name: _filled(value, values) for name, value in entry.kwargs.items()},
                 severity=entry.severity,
-                description=f"{_said(entry, 'says_zh', subject)} · {_said(entry, 'says_en', subject)}",
+                description=f"{_said(entry, 'says_zh', subject)} · {_said(entry, 'says_en', subject)}（{SEVERITIES[entry.severity]}）",
                 notes=entry.texts["reason"],
                 places=extra.get("places") or _sql(entry.places, values),
             )
@@ -477,17 +506,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--docs", type=Path, metavar="DIR", help="write Data Docs there")
     options = parser.parse_args(arguments)
     try:
-        if options.candidate:
-            verdict = judge_candidate(options.candidate, options.docs)
-        else:
-            verdict = judge_batches(options.batches, options.docs)
+        judge_folder = judge_candidate if options.candidate else judge_batches
+        verdict = judge_folder(options.candidate or options.batches, options.docs)
     except SscError as error:
         print(error, file=sys.stderr)
         return 2
     for finding in verdict.findings:
         if not finding.passed:
-            mark = {"critical": "✘ 关键 critical", "warning": "! 提醒 warning"}[finding.severity]
-            print(f"{mark}  {finding.suite}/{finding.expectation}  {finding.where}  ({finding.observed})")
+            mark = {"critical": "✘", "warning": "!"}[finding.severity]
+            print(f"{mark} {SEVERITIES[finding.severity]}  {finding.suite}/{finding.expectation}  {finding.where}  ({finding.observed})")
     passed = sum(finding.passed for finding in verdict.findings)
     print(f"✔ {passed}/{len(verdict.findings)} 项满足 passed\n\n{verdict.paragraph()}")
     if verdict.docs:
