@@ -13,7 +13,7 @@ export GX_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 RUN := .venv/bin/python
 
-.PHONY: help setup demo demo-day up pull warehouse test test-long bench generate catalogue quarantine approve withdraw releases backup restore upgrade lock lint
+.PHONY: help setup demo demo-day up pull backfill warehouse test test-long bench generate catalogue quarantine approve withdraw releases backup restore upgrade lock lint
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,8 +44,11 @@ demo-day: setup  ## Move the reference district's clock one day on, pull, build 
 up: setup  ## Serve your own departments: SSC_<SYSTEM>_URL and _TOKEN in the environment, schedules on
 	@$(RUN) -m orchestration.serve --schedules
 
-pull: setup  ## Pull every system now (SYSTEM=: one; SINCE= UNTIL=: a backfill)
-	@$(RUN) -m orchestration pull $(SYSTEM) $(if $(SINCE),--since $(SINCE)) $(if $(UNTIL),--until $(UNTIL))
+pull: setup  ## Pull every system now, or SYSTEM= alone
+	@$(RUN) -m orchestration pull $(SYSTEM)
+
+backfill: setup  ## Pull one day of a system again: SYSTEM= DAY=YYYY-MM-DD
+	@$(RUN) -m orchestration backfill "$(SYSTEM)" "$(DAY)"
 
 warehouse: setup  ## Build, judge and release what has landed
 	@$(RUN) -m orchestration warehouse
@@ -69,7 +72,7 @@ quarantine: setup  ## What waits in quarantine of SYSTEM=, rule by rule, with wh
 	@$(RUN) -m orchestration quarantine $(SYSTEM)
 
 approve: setup  ## Publish a release for residents: RELEASE=<id> (default: current) BY=<name>
-	@$(RUN) -m orchestration.release approve --by "$(BY)" $(if $(RELEASE),--release $(RELEASE))
+	@$(RUN) -m orchestration.release approve "$(or $(RELEASE),current)" --by "$(BY)"
 
 withdraw: setup  ## Take the public release back to the one approved before: BY=<name>
 	@$(RUN) -m orchestration.release withdraw --by "$(BY)"

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 
 from sources.errors import SscError
+from sources.settings import data_dir
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,9 +52,7 @@ def _run(chosen: argparse.Namespace) -> None:
     systems = [chosen.system] if chosen.command == "backfill" else getattr(chosen, "systems", []) or list(known)
     unknown = sorted(set(systems) - set(known))
     if unknown:
-        raise SscError(
-            f"there is no system {', '.join(unknown)}", where="sources/catalog", next_step=f"name some of {', '.join(known)}"
-        )
+        raise SscError(f"there is no system {', '.join(unknown)}", where="sources/catalog", next_step=f"name some of {', '.join(known)}")
     print("loading the definitions", flush=True)
     from orchestration.run import RunFailed, run_job, run_jobs
 
@@ -66,7 +65,7 @@ def _run(chosen: argparse.Namespace) -> None:
             run_jobs([f"pull_{system}" for system in systems])
         except RunFailed as error:
             failed = error
-    if chosen.command in ("warehouse", "update"):
+    if chosen.command == "warehouse" or (chosen.command == "update" and _is_due()):
         try:
             run_job("warehouse")
         except RunFailed as error:
@@ -75,6 +74,20 @@ def _run(chosen: argparse.Namespace) -> None:
             failed = error
     if failed:
         raise failed
+
+
+def _is_due() -> bool:
+    """Whether a build or a release would change anything: new loads, another project, or a build that was never released."""
+    from orchestration.build import build_lock, prepare
+    from orchestration.release import read_link, read_release
+
+    with build_lock(data_dir()):
+        build = prepare(data_dir())
+    current = read_link(data_dir(), "current")
+    if build.is_needed or not current or read_release(data_dir() / "published" / current).as_of < build.as_of:
+        return True
+    print(f"nothing new since {current}", flush=True)
+    return False
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,21 +25,23 @@ from sources.landing import Landing, Manifest
 from sources.settings import data_dir, root
 
 DATABASES = ("warehouse", "marts", "open_data")
+PROJECT = "_project"  # the line of the build log that a whole, successful build writes last
 
 
 @dataclass(frozen=True)
 class Build:
-    """One build as it is about to run. ``rebuild`` names the incremental models whose contract or SQL changed since they were built."""
+    """One build as it is about to run.
+
+    ``rebuild`` names the incremental models whose contract or SQL changed since they were built. ``is_needed`` is false where the
+    last build ended whole, took every load, and was made of the same project.
+    """
 
     build_id: int
     as_of: datetime
     new_loads: int
     new_rows: int
-    rebuild: list[str] = field(default_factory=list)
-
-    @property
-    def is_needed(self) -> bool:
-        return bool(self.new_loads or self.rebuild)
+    rebuild: list[str]
+    is_needed: bool
 
 
 @contextlib.contextmanager
@@ -72,6 +74,7 @@ def prepare(folder: Path | None = None) -> Build:
     state = _state(folder, entities)
     fingerprints = model_fingerprints()
     rebuild = sorted(name for name, built in state.fingerprints.items() if name in fingerprints and built != fingerprints[name])
+    is_whole = state.whole == (state.last_build, project_fingerprint())
     loads_dir = folder / "work" / "loads"
     shutil.rmtree(loads_dir, ignore_errors=True)
     loads_dir.mkdir(parents=True)
@@ -94,10 +97,10 @@ def prepare(folder: Path | None = None) -> Build:
         "build_id": state.last_build + 1,
         "as_of": as_of.strftime("%Y-%m-%d %H:%M:%S"),
         "is_demo": is_demo,
-        "fingerprints": fingerprints,
+        "fingerprints": {**fingerprints, PROJECT: project_fingerprint()},
     }
     (folder / "work" / "build.json").write_text(json.dumps(context), encoding="utf-8")
-    return Build(state.last_build + 1, as_of, new_loads, new_rows, rebuild)
+    return Build(state.last_build + 1, as_of, new_loads, new_rows, rebuild, bool(new_loads or rebuild or not is_whole))
 
 
 @dataclass
@@ -106,6 +109,7 @@ class _State:
     last_build: int
     fingerprints: dict[str, str]
     is_demo: bool
+    whole: tuple[int, str] = (0, "")
 
 
 def _state(folder: Path, entities: list[Entity]) -> _State:
@@ -125,7 +129,10 @@ def _state(folder: Path, entities: list[Entity]) -> _State:
                 if "internal.model_build" in tables:
                     for model, build_id, fingerprint in connection.execute("select * from internal.model_build").fetchall():
                         state.last_build = max(state.last_build, build_id)
-                        state.fingerprints[model] = fingerprint
+                        if model == PROJECT:
+                            state.whole = (build_id, fingerprint)
+                        else:
+                            state.fingerprints[model] = fingerprint
                 for entity in entities if database == "warehouse" else []:
                     if f"ledger.{entity.key}__loads" in tables:
                         rows = connection.execute(f"select load_id, is_demo from ledger.{entity.key}__loads").fetchall()
@@ -150,6 +157,16 @@ def model_fingerprints() -> dict[str, str]:
         path.stem: hashlib.sha256(macros.digest() + path.read_bytes()).hexdigest()[:16]
         for path in sorted((project / "models").rglob("*.sql"))
     }
+
+
+def project_fingerprint() -> str:
+    """A hash of everything that dbt builds from: where it changes, a build is due even without new loads."""
+    project, digest = root() / "dbt_project", hashlib.sha256()
+    for folder in ("models", "macros", "seeds"):
+        for path in sorted((project / folder).rglob("*")):
+            if path.suffix in (".sql", ".yml", ".csv"):
+                digest.update(path.name.encode() + path.read_bytes())
+    return hashlib.sha256(digest.digest() + (project / "dbt_project.yml").read_bytes()).hexdigest()[:16]
 
 
 def _load(entity: Entity, manifest: Manifest) -> dict[str, Any]:

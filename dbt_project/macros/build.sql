@@ -58,3 +58,18 @@
         create schema if not exists warehouse.ledger;
     {%- endif -%}
 {%- endmacro %}
+
+{# After a whole build in which nothing failed: the line that says so. #}
+{% macro mark_whole(results) -%}
+    {%- set chosen = invocation_args_dict.get('select') or [] -%}
+    {%- set failed = results | selectattr('status', 'in', ['error', 'fail', 'skipped', 'runtime error', 'partial success']) | list -%}
+    {%- if execute and flags.WHICH == 'build' and not failed and chosen | list in ([], ['fqn:*']) and not invocation_args_dict.get('exclude') -%}
+        delete from {{ build_log(model_in('warehouse')) }} where model = '_project';
+        insert into {{ build_log(model_in('warehouse')) }} (model, build_id, fingerprint)
+        values ('_project', {{ build_id() }}, '{{ build_context()["fingerprints"].get("_project", "") }}')
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro model_in(database) -%}
+    {%- do return(api.Relation.create(database=database, schema='internal', identifier='model_build')) -%}
+{%- endmacro %}
