@@ -125,7 +125,7 @@ def _view() -> Any:
     from great_expectations.render.view import DefaultJinjaPageView
     from jinja2 import ChoiceLoader, FileSystemLoader
 
-    view = DefaultJinjaPageView()
+    view: Any = DefaultJinjaPageView()
     view.env.loader = ChoiceLoader([FileSystemLoader(TEMPLATES), view.env.loader])
     view.env.autoescape = lambda name: name in ("run.j2", "index.j2")
     return view

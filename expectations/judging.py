@@ -117,7 +117,7 @@ def judge(files: dict[str, Path], checks: list[Check], *, run: str, run_time: da
     pages: list[Page] = []
     try:
         for database in dict.fromkeys(check.database for check in checks):
-            sources[database] = context.data_sources.add_sql(
+            sources[database] = context.data_sources.add_sql(  # type: ignore[call-arg]  # kwargs is there, its stub lags
                 name=database,
                 connection_string=f"duckdb:///{files[database].resolve()}",
                 kwargs={"connect_args": {"read_only": True, "config": {"enable_external_access": False}}},
@@ -145,7 +145,7 @@ def judge(files: dict[str, Path], checks: list[Check], *, run: str, run_time: da
             by_key = {check.key: check for check in checks}
             for (suite_name, _, table), result in zip(groups, results, strict=True):
                 for each in result.results:
-                    check = by_key[each.expectation_config.meta["key"]]
+                    check = by_key[_key(each)]
                     outcomes[check.key] = _outcome(check, each, engines[check.database])
                 pages.append(Page(suite_name, table, result))
     finally:
@@ -154,6 +154,10 @@ def judge(files: dict[str, Path], checks: list[Check], *, run: str, run_time: da
             engine.dispose()
             sources[database].get_execution_engine().close()
     return outcomes, pages
+
+
+def _key(result: Any) -> int:
+    return int(result.expectation_config.meta["key"])
 
 
 def _expectation(check: Check) -> Any:
@@ -165,9 +169,8 @@ def _expectation(check: Check) -> Any:
         # GX formats the query with str.format and puts an alias of its own behind {batch}; to SQLAlchemy ":word" is a parameter.
         query = query.replace("{", "{{").replace("}", "}}").replace("{{batch}}", "(select * from {batch})")
         kwargs["unexpected_rows_query"] = re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", query)
-    return get_expectation_impl(check.expectation)(
-        **kwargs, severity=check.severity, description=check.description, notes=check.notes, meta={"key": check.key}
-    )
+    implementation: Any = get_expectation_impl(check.expectation)
+    return implementation(**kwargs, severity=check.severity, description=check.description, notes=check.notes, meta={"key": check.key})
 
 
 def _outcome(check: Check, result: Any, engine: Any) -> Outcome:
