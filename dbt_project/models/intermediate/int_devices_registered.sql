@@ -25,7 +25,7 @@ select
     {%- for column in columns %}
     registration.{{ column }},
     {%- endfor %}
-    {{ 'coalesce(earlier._build_id, ' ~ build_id() ~ ')' if earlier else build_id() }} as _build_id
+    cast({{ 'coalesce(earlier._build_id, ' ~ build_id() ~ ')' if earlier else build_id() }} as bigint) as _build_id
 from registration
 {%- if earlier %}
 left join {{ earlier }} as earlier

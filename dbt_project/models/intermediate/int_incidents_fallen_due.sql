@@ -17,7 +17,7 @@ select
     fallen_due.incident_id,
     fallen_due.due_at,
     fallen_due._day,
-    {{ 'coalesce(earlier._build_id, ' ~ build_id() ~ ')' if earlier else build_id() }} as _build_id
+    cast({{ 'coalesce(earlier._build_id, ' ~ build_id() ~ ')' if earlier else build_id() }} as bigint) as _build_id
 from fallen_due
 {%- if earlier %}
 left join {{ earlier }} as earlier
