@@ -29,3 +29,7 @@ def clear(name: str = "data") -> int:
             path.unlink(missing_ok=True)
             deleted += 1
     return deleted
+
+
+if __name__ == "__main__":
+    print(f"{clear()} cached figures deleted")

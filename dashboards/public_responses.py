@@ -1,6 +1,8 @@
-"""What visitors without an account are not told in Superset's answers about dashboards: SQL text, people, database details.
+"""Which addresses answer visitors without an account at all, and what they are not told in the answers about dashboards.
 
-And the language of a public dashboard: a page whose slug ends in ``-en`` opens in English, its Chinese twin in Chinese.
+An address that is not listed here is closed to visitors whatever Superset's permissions say: a later version may add some. The
+answers about dashboards lose SQL text, people and database details. And a public page opens in its own language: one whose slug
+ends in ``-en`` in English, its twin in Chinese.
 """
 
 from __future__ import annotations
@@ -8,13 +10,32 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flask import Flask, Response, request, session
+from flask import Flask, Response, make_response, redirect, request, session
+from flask_login import current_user
 from superset.utils import json
 
 from dashboards.security_manager import is_visitor
 
 _ABOUT_DASHBOARDS = re.compile(r"^/api/v1/(dashboard|chart)/")
 _PAGE = re.compile(r"^/superset/dashboard/([\w-]+)/?$")
+_OPEN = [
+    (methods, re.compile(f"^{path}$"))
+    for methods, path in (
+        ("GET POST", r"/login/?"),
+        ("GET", r"/logout/?"),
+        ("GET", r"/(health|healthcheck|ping)"),
+        ("GET", r"/(static|brand|site)/.*"),
+        ("GET", r"/(favicon\.ico|robots\.txt)"),
+        ("GET", r"/lang/(zh|en)"),
+        ("GET", r"/superset/language_pack/[a-z_A-Z]+/?"),
+        ("GET", r"/superset/dashboard/[\w-]+/?"),
+        ("GET", r"/api/v1/dashboard/[\w-]+"),
+        ("GET", r"/api/v1/dashboard/[\w-]+/(charts|datasets|tabs)"),
+        ("POST PUT GET", r"/api/v1/dashboard/\d+/filter_state(/[\w-]+)?"),
+        ("POST", r"/api/v1/chart/data"),
+        ("POST", r"/superset/log/"),  # the page reports its timings; superset_config drops them
+    )
+]
 _UNTOLD = {
     "sql",
     "select_star",
@@ -31,6 +52,11 @@ _UNTOLD = {
 }
 
 
+def is_open(method: str, path: str) -> bool:
+    """Whether a visitor may ask this at all (what is answered is decided further on)."""
+    return any(("GET" if method == "HEAD" else method) in methods.split() and page.match(path) for methods, page in _OPEN)
+
+
 def redacted(value: Any) -> Any:
     """The same JSON value without the keys that visitors are not told."""
     if isinstance(value, dict):
@@ -45,6 +71,18 @@ def register(app: Flask, public_slugs: set[str]) -> None:
         app: Superset's application.
         public_slugs: the Chinese slugs of the public dashboards; the English ones are made of them.
     """
+
+    home = f"/superset/dashboard/{min(public_slugs)}/"
+
+    @app.before_request
+    def keep_closed() -> Response | None:
+        if current_user.is_authenticated or is_open(request.method, request.path):
+            return None
+        if request.path == "/":
+            return redirect(home)  # type: ignore[return-value]
+        if request.path.startswith("/api/") or request.method not in ("GET", "HEAD"):
+            return make_response({"message": "请先登录。 Please log in."}, 401)
+        return redirect("/login/")  # type: ignore[return-value]
 
     @app.before_request
     def choose_language() -> None:

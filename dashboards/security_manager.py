@@ -50,7 +50,8 @@ _QUERY_FIELDS = (
 
 def is_visitor() -> bool:
     """Whether the request at hand comes from somebody without an account."""
-    return has_request_context() and getattr(g, "user", None) is not None and bool(g.user.is_anonymous)
+    user = getattr(g, "user", None) if has_request_context() else None
+    return has_request_context() and (user is None or bool(user.is_anonymous))
 
 
 def _text(value: Any) -> str:

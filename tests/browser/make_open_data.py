@@ -13,8 +13,8 @@ from pathlib import Path
 import duckdb
 
 CATEGORIES = [
-    ("security", "治安防控", "Public order"),
-    ("emergency", "应急保障", "Emergency support"),
+    ("security", "治安防控", "Security"),
+    ("emergency", "应急保障", "Emergency preparedness"),
     ("safety", "公共安全", "Public safety"),
     ("environment", "环境监管", "Environment"),
 ]
@@ -102,9 +102,11 @@ def make(path: Path, *, marker: int = 0, is_demo: bool = True) -> None:
             whole = all(status == "shown" for _, status in counts)
             worst = next((status for _, status in counts if status != "shown"), "shown")
             cells[month, str(community["community_id"]), "all"] = (sum(c or 0 for c, _ in counts), "shown") if whole else (None, worst)
-        for category in [*(c for c, _, _ in CATEGORIES), "all"]:
+        for category, _, _ in CATEGORIES:
             shown = [cells[month, str(c["community_id"]), category][0] or 0 for c in communities]
             cells[month, "440304", category] = (sum(shown), "shown")
+        whole_district = sum(cells[month, "440304", category][0] or 0 for category, _, _ in CATEGORIES)
+        cells[month, "440304", "all"] = (whole_district, "shown")
     with duckdb.connect(str(path)) as connection:
         connection.execute("set threads = 1")
         connection.execute("create schema open_data.open_data")
