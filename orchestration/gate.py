@@ -56,8 +56,5 @@ def check_results(specs: Iterable[dg.AssetCheckSpec], findings: Iterable[Any]) -
             severity=dg.AssetCheckSeverity.ERROR if critical else dg.AssetCheckSeverity.WARN,
             description="; ".join(finding.message_zh for finding in failed) or f"{len(mine)} 项满足",
             metadata={"expectations": len(mine)}
-            | {
-                f"{finding.expectation} {finding.where}": f"{finding.message_zh} · {finding.message_en}"
-                for finding in failed[:20]
-            },
+            | {f"{finding.expectation} {finding.where}": f"{finding.message_zh} · {finding.message_en}" for finding in failed[:20]},
         )

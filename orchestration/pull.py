@@ -14,7 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.resources import failure
+from orchestration.resources import failure, say
 from sources.catalogue import Entity, System
 from sources.errors import PullError, SscError
 from sources.landing import Manifest
@@ -40,7 +40,7 @@ def pull_assets(system: System, pull: Pull | None = None) -> dg.AssetsDefinition
     """The entities of a system as one step: each is attempted, whole ones materialise, then it fails once with every cause."""
 
     @dg.multi_asset(
-        name=f"pull_{system.id}",
+        name=_step(system),
         can_subset=True,
         specs=[
             dg.AssetSpec(
@@ -65,14 +65,19 @@ def pull_assets(system: System, pull: Pull | None = None) -> dg.AssetsDefinition
                 entity, result = running[done], done.result()
                 if isinstance(result, SscError):
                     failures.append(result)
-                    context.log.error(f"{entity.system}/{entity.name}: failed")
+                    say(context, f"{entity.name}: failed")
                     continue
-                context.log.info(f"{entity.system}/{entity.name}: {result.rows:,} rows up to {result.window_until}")
+                say(context, f"{entity.name}: {result.rows:,} rows up to {result.window_until}")
                 yield dg.MaterializeResult(asset_key=asset_key(system.id, entity.name), metadata=_metadata(result))
         if failures:
             raise failure(_all_of(system, failures))
 
     return assets
+
+
+def _step(system: System) -> str:
+    """Name of the step; the job's own is taken by its graph."""
+    return f"entities_of_{system.id}"
 
 
 def _pull_one(pull: Pull | None, entity: Entity, since: datetime | None, until: datetime | None) -> Manifest | SscError:
@@ -118,7 +123,7 @@ def pull_jobs(system: System) -> list[Any]:
 
     @dg.daily_partitioned_config(start_date=FIRST_DAY, timezone="Asia/Shanghai")
     def day(start: datetime, end: datetime) -> dict[str, Any]:
-        return {"ops": {f"pull_{system.id}": {"config": {"since": start.isoformat(), "until": end.isoformat()}}}}
+        return {"ops": {_step(system): {"config": {"since": start.isoformat(), "until": end.isoformat()}}}}
 
     return [
         dg.define_asset_job(

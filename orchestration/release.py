@@ -127,7 +127,7 @@ def fingerprint(path: Path, schemas: Iterable[str]) -> dict[str, TableMark]:
     """
     wanted = ", ".join(f"'{schema}'" for schema in schemas)
     marks: dict[str, TableMark] = {}
-    with _open(path, read_only=True) as connection:
+    with open_file(path, read_only=True) as connection:
         tables = connection.execute(
             "select table_schema, table_name, column_name, data_type from information_schema.columns"
             f" where table_catalog = current_database() and table_schema in ({wanted}) order by all"
@@ -282,6 +282,7 @@ def make_candidate(
             for file in FILES:
                 say(f"copying {file} ({(build / file).stat().st_size / 1e6:,.1f} MB)")
                 _copy(build / file, candidate / file)
+                _drop_internal(candidate / file)
             created_at = datetime.now(UTC).replace(microsecond=0)
             _write_governance(candidate / "marts.duckdb", release_id, whole_hash, created_at, facts, read_approvals(data))
             say("the gate judges the candidate")
@@ -296,9 +297,7 @@ def make_candidate(
                 "is_demo": facts.is_demo,
                 "closed_month": facts.closed_month,
                 "is_month_end": _is_first_of(facts.closed_month, list_releases(data)),
-                "tables": {
-                    name: {"rows": mark.rows, "hash": mark.hash, "columns": dict(mark.columns)} for name, mark in marks.items()
-                },
+                "tables": {name: {"rows": mark.rows, "hash": mark.hash, "columns": dict(mark.columns)} for name, mark in marks.items()},
                 "files": {file: _sha256(candidate / file) for file in FILES},
             }
             _write_synced(candidate / "_release.json", json.dumps(description, ensure_ascii=False, indent=1) + "\n")
@@ -358,14 +357,14 @@ def dbt_failures(run_results: Path) -> list[str]:
         if result["status"] in BAD_STATUS:
             kind, *_, name = result["unique_id"].split(".")[:3]
             message = re.sub(r"\s+", " ", result.get("message") or "").strip()
-            failures.append(f"{kind} {name} ({result['status']}{': ' + message[:300] if message else ''})")
+            failures.append(f"{kind} {name} ({result['status']}{': ' + message[:160] if message else ''})")
     # What failed by itself first: what was skipped only follows from it.
     return sorted(failures, key=lambda line: ("(skipped" in line, line))
 
 
 def _dbt_paragraph(failures: list[str]) -> str:
     caused = [line for line in failures if "(skipped" not in line] or failures
-    shown = "; ".join(caused[:8]) + (f"; and {len(caused) - 8} more" if len(caused) > 8 else "")
+    shown = "; ".join(caused[:5]) + (f"; and {len(caused) - 5} more" if len(caused) > 5 else "")
     skipped = len(failures) - len(caused)
     followed = f" {skipped} further nodes were skipped because of them." if skipped else ""
     return f"dbt 有 {len(caused)} 项未通过 / dbt: {len(caused)} failed: {shown}.{followed}"
@@ -380,16 +379,14 @@ class _Facts:
 
 
 def _facts(build: Path, data: Path) -> _Facts:
-    with _open(build / "marts.duckdb", read_only=True) as connection:
+    with open_file(build / "marts.duckdb", read_only=True) as connection:
         try:
             ledger = connection.execute(
                 "select system, entity, max(window_until), bool_or(is_demo), max(contract_version)"
                 " from quality.load_ledger group by all order by all"
             ).fetchall()
         except duckdb.Error as error:
-            raise BuildError(
-                f"the ledger cannot be read ({_first_line(error)})", where="quality.load_ledger", next_step=_AGAIN
-            ) from error
+            raise BuildError(f"the ledger cannot be read ({_first_line(error)})", where="quality.load_ledger", next_step=_AGAIN) from error
         known: dict[str, str] = {}
         if connection.execute(
             "select 1 from information_schema.tables where table_catalog = current_database()"
@@ -460,10 +457,18 @@ def _is_first_of(month: str | None, releases: list[Release]) -> bool:
     return month is not None and all(r.closed_month is None or r.closed_month < month for r in releases)
 
 
+def _drop_internal(path: Path) -> None:
+    """The build's own book-keeping is no part of a release. What else does not belong there is left for the gate to refuse."""
+    with open_file(path) as connection:
+        connection.execute("drop schema if exists internal cascade")
+        connection.execute("checkpoint")
+    _sync_file(path)
+
+
 def _write_governance(
     path: Path, release_id: str, whole_hash: str, created_at: datetime, facts: _Facts, approvals: list[dict[str, Any]]
 ) -> None:
-    with _open(path) as connection:
+    with open_file(path) as connection:
         connection.execute("begin")
         connection.execute("create schema if not exists governance")
         for table in ("release", "publication_approval"):
@@ -684,9 +689,7 @@ def approve(
     data = Path(data_dir or default_data_dir())
     published = data / "published"
     if not signed_by.strip():
-        raise SscError(
-            "an approval needs the name of who signs it", where=release_id, next_step="make approve RELEASE=… BY=<name>"
-        )
+        raise SscError("an approval needs the name of who signs it", where=release_id, next_step="make approve RELEASE=… BY=<name>")
     for name, review in (("disclosure", disclosure_review), ("secrecy", secrecy_review)):
         if not re.match(r"passed\b", review):
             raise SscError(
@@ -699,9 +702,7 @@ def approve(
     chosen = [name if "." in name else f"open_data.{name}" for name in tables] or there
     unknown = sorted(set(chosen) - set(there))
     if unknown:
-        raise SscError(
-            f"it has no open table {', '.join(unknown)}", where=release.release_id, next_step=f"use some of {', '.join(there)}"
-        )
+        raise SscError(f"it has no open table {', '.join(unknown)}", where=release.release_id, next_step=f"use some of {', '.join(there)}")
     month = month or _latest_month(release)
     if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month):
         raise SscError(f"{month!r} is no month", where=release.release_id, next_step="write it as 2026-09")
@@ -760,9 +761,7 @@ def withdraw(release_id: str | None = None, *, signed_by: str, data_dir: Path | 
         named = find_release(data, release_id).release_id if release_id else now_public
         standing = _since_last(lines, named)
         if not standing:
-            raise SscError(
-                "it is not approved, so it cannot be withdrawn", where=named, next_step=f"the public release is {now_public}"
-            )
+            raise SscError("it is not approved, so it cannot be withdrawn", where=named, next_step=f"the public release is {now_public}")
         moment = datetime.now(UTC).replace(microsecond=0).isoformat()
         _append(data, [{**line, "signed_by": signed_by.strip(), "signed_at": moment, "action": "withdraw"} for line in standing])
         return _sync_public(data)
@@ -803,7 +802,7 @@ def find_release(data: Path, release_id: str) -> Release:
 
 
 def _latest_month(release: Release) -> str:
-    with _open(release.path / "open_data.duckdb", read_only=True) as connection:
+    with open_file(release.path / "open_data.duckdb", read_only=True) as connection:
         try:
             row = connection.execute("select max(latest_month) from open_data.about").fetchone()
         except duckdb.Error:
@@ -861,7 +860,12 @@ def _memory() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @contextmanager
-def _open(path: Path, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_file(path: Path, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection whose current database is the DuckDB file ``path``, in UTC.
+
+    Raises:
+        BuildError: the file is missing, or another process writes it.
+    """
     if not path.exists():
         raise BuildError("the file is missing", where=str(path), next_step=_AGAIN)
     with _memory() as connection:
@@ -879,16 +883,14 @@ def _open(path: Path, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyCon
 
 
 def _checkpoint(path: Path) -> None:
-    with _open(path) as connection:
+    with open_file(path) as connection:
         connection.execute("checkpoint")
 
 
 def _copy(source: Path, target: Path) -> None:
     wal = source.with_name(source.name + ".wal")
     if wal.exists():
-        raise BuildError(
-            "there is a write-ahead log after the checkpoint", where=str(wal), next_step="end the program that writes it"
-        )
+        raise BuildError("there is a write-ahead log after the checkpoint", where=str(wal), next_step="end the program that writes it")
     free = shutil.disk_usage(target.parent).free
     if free < source.stat().st_size * 1.05 + 16e6:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
@@ -921,9 +923,7 @@ def _sha256(path: Path) -> str:
 
 def _disk_error(error: OSError, where: Path) -> SscError:
     if error.errno == errno.ENOSPC:
-        return BuildError(
-            "the disk is full", where=str(where), next_step="free some space and repeat; the last release goes on serving"
-        )
+        return BuildError("the disk is full", where=str(where), next_step="free some space and repeat; the last release goes on serving")
     return BuildError(f"the release cannot be written ({error})", where=str(where), next_step="mend it and repeat")
 
 

@@ -1,6 +1,4 @@
-"""Where dbt's project and manifest lie, how dbt is called, and how errors are handed to Dagster. No assets and no jobs here."""
-
-from __future__ import annotations
+"""Where dbt's project and manifest lie, how dbt is called, and how progress and errors reach people. No assets, no jobs here."""
 
 import fcntl
 import json
@@ -17,6 +15,7 @@ from orchestration.build import dbt_environment
 from sources.errors import BuildError, SscError
 from sources.settings import root
 
+STARTED_BY_COMMAND = "ssc/started_by_command"
 PARSED = ("models", "macros", "seeds", "tests", "analyses", "snapshots")
 
 
@@ -88,6 +87,18 @@ def dbt_executable() -> str:
     """The dbt that is installed beside this Python, whatever PATH says."""
     beside = Path(sys.executable).parent / "dbt"
     return str(beside) if beside.exists() else "dbt"
+
+
+def say(context: dg.AssetExecutionContext, line: str) -> None:
+    """A line of progress: in the run's log, and on the terminal of the command that started the run."""
+    context.log.info(line)
+    if is_command(context):
+        print(f"{context.run.job_name}: {line}", flush=True)
+
+
+def is_command(context: dg.AssetExecutionContext) -> bool:
+    """Whether a command of ours runs the job, rather than Dagster's daemon or page."""
+    return STARTED_BY_COMMAND in context.run.tags
 
 
 def failure(error: SscError) -> dg.Failure:

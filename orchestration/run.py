@@ -6,19 +6,19 @@ One process does all pulls and the warehouse, because the imports alone cost sec
 import logging
 import os
 import socket
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
 
 from orchestration import alerts
-from orchestration.schedules import STARTED_BY_COMMAND, alert_of, first_failure
+from orchestration.resources import STARTED_BY_COMMAND
+from orchestration.schedules import alert_of, first_failure
 from sources.errors import SscError
 from sources.settings import root
 
 PROCESS = "ssc/process"
-QUIET = {"loggers": {"progress": {"config": {}}}}
+QUIET = {"loggers": {"silent": {"config": {}}}}
 
 
 class RunFailed(SscError):
@@ -71,7 +71,7 @@ def run_job(
     on = on or instance()
     end_dead_runs(on)
     tags = {STARTED_BY_COMMAND: "true", PROCESS: f"{socket.gethostname()}:{os.getpid()}"}
-    quiet_job = job.with_logger_defs({"progress": progress_logger})
+    quiet_job = job.with_logger_defs({"silent": silent_logger})
     result = quiet_job.execute_in_process(
         run_config={**(config or {}), **QUIET},
         instance=on,
@@ -134,24 +134,8 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-class _Plain(logging.Formatter):
-    """``job: message``; messages of Dagster itself are left to its own log."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        meta = getattr(record, "dagster_meta", None) or {}
-        return f"{meta.get('job_name', '')}: {meta.get('orig_message', record.getMessage())}"
-
-
-def _is_ours(record: logging.LogRecord) -> bool:
-    meta = getattr(record, "dagster_meta", None)
-    return isinstance(meta, dict) and meta.get("dagster_event") is None
-
-
-@dg.logger(description="Progress lines for people")
-def progress_logger(_: dg.InitLoggerContext) -> logging.Logger:
-    logger = logging.Logger("progress", logging.INFO)
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_Plain())
-    handler.addFilter(_is_ours)
-    logger.addHandler(handler)
+@dg.logger(description="Nothing on the terminal: what people should see is said by the jobs, and all the rest is in Dagster's log")
+def silent_logger(_: dg.InitLoggerContext) -> logging.Logger:
+    logger = logging.Logger("silent")
+    logger.addHandler(logging.NullHandler())
     return logger

@@ -13,14 +13,14 @@ from typing import Any
 import dagster as dg
 
 from orchestration import alerts
-from orchestration.release import _open
+from orchestration.release import open_file
+from orchestration.resources import STARTED_BY_COMMAND
 from sources.catalogue import System
 from sources.errors import BuildError
 from sources.landing import Landing
 from sources.settings import data_dir
 
 ZONE = "Asia/Shanghai"
-STARTED_BY_COMMAND = "ssc/started_by_command"
 MINUTE_STEPS = (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30)
 HOUR_STEPS = (1, 2, 3, 4, 6, 8, 12)
 
@@ -75,7 +75,7 @@ def pending_loads(systems: Mapping[str, System], data: Path) -> list[str]:
     ledger = data / "published" / "current" / "marts.duckdb"
     taken: set[tuple[str, str, str]] = set()
     if ledger.exists():
-        with _open(ledger.resolve(), read_only=True) as connection:
+        with open_file(ledger.resolve(), read_only=True) as connection:
             taken = set(connection.execute("select system, entity, load_id from quality.load_ledger").fetchall())
     landing = Landing(data / "landing")
     return sorted(
@@ -137,7 +137,8 @@ def alert_of(run: dg.DagsterRun, event: dg.DagsterEvent | None) -> alerts.Alert:
         error = data.error
         while error.cause is not None:  # Dagster wraps what our code raised
             error = error.cause
-        what = error.message.strip()
+        frame = next((line for line in reversed(error.stack or []) if "site-packages" not in line), "").strip().splitlines()
+        what = " ".join([error.message.strip(), f"({frame[0].strip()})" if frame else ""]).strip()
     return alerts.Alert(what=what, where=where, next_step=next_step, job=run.job_name, run_id=run.run_id)
 
 
@@ -164,9 +165,3 @@ def failure_alert_sensor() -> dg.SensorDefinition:
         return None
 
     return failure_alert
-
-
-__all__ = [
-    "STARTED_BY_COMMAND", "alert_of", "cron", "failure_alert_sensor", "first_failure", "landing_sensor", "pending_loads",
-    "pull_schedule", "run_key",
-]  # fmt: skip

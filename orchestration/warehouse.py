@@ -4,6 +4,7 @@ pull -> base -> staging -> intermediate -> marts -> open_data -> gate -> release
 ``build.py``, what a release is in ``release.py``, models and tests in ``dbt_project/``.
 """
 
+import contextlib
 import os
 import shutil
 import time
@@ -18,7 +19,7 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtC
 from orchestration import gate, release, superset
 from orchestration.build import DATABASES, build_lock, dbt_environment, prepare
 from orchestration.pull import asset_key
-from orchestration.resources import dbt_executable, failure, manifest, project_dir, target_path
+from orchestration.resources import dbt_executable, failure, is_command, manifest, project_dir, say, target_path
 from sources.catalogue import System
 from sources.errors import BuildError, ReleaseRefused, SscError
 from sources.settings import data_dir
@@ -109,17 +110,15 @@ def _build(context: dg.AssetExecutionContext, dbt: DbtCliResource, data: Path, p
     taken_over.unlink(missing_ok=True)  # from here to the end of dbt there is no finished build to release
     written.unlink(missing_ok=True)
     again = f"; built anew: {', '.join(build.rebuild)}" if build.rebuild else ""
-    context.log.info(
-        f"build {build.build_id}: {build.new_loads} new loads with {build.new_rows:,} rows, up to {build.as_of}{again}"
-    )
+    say(context, f"build {build.build_id}: {build.new_loads} new loads with {build.new_rows:,} rows, up to {build.as_of}{again}")
     forget(data, parsed, build.rebuild)
     invocation = dbt.cli(["build"], context=context, target_path=target_path(), raise_on_error=False)
     done, said, started = 0, time.monotonic(), time.monotonic()
-    for event in invocation.stream():
+    for event in _quietly(iter(invocation.stream())) if is_command(context) else invocation.stream():
         done += 1
         if time.monotonic() - said > SAY_EVERY_SECONDS:
             said = time.monotonic()
-            context.log.info(f"dbt: {done} models and tests after {said - started:.0f} s")
+            say(context, f"dbt: {done} models and tests after {said - started:.0f} s")
         yield event
     invocation.wait()
     if not written.exists():
@@ -129,7 +128,7 @@ def _build(context: dg.AssetExecutionContext, dbt: DbtCliResource, data: Path, p
             where=f"build {build.build_id}",
             next_step=f"read {target_path()}/dbt.log, then run `python -m orchestration warehouse` again",
         )
-    context.log.info(f"dbt: {done} models and tests in {time.monotonic() - started:.0f} s")
+    say(context, f"dbt: {done} models and tests in {time.monotonic() - started:.0f} s")
     failures = release.dbt_failures(written)
     if context.is_subset:  # a part of the warehouse says nothing about the rest, so it cannot be released
         if failures:
@@ -140,6 +139,17 @@ def _build(context: dg.AssetExecutionContext, dbt: DbtCliResource, data: Path, p
     os.replace(partial, taken_over)
     if failures:
         raise release.refuse_failed_build(data, failures)
+
+
+def _quietly(events: Iterator[Any]) -> Iterator[Any]:
+    """Without dbt's own lines on the terminal; they are in dbt.log."""
+    with open(os.devnull, "w") as nowhere:
+        while True:
+            with contextlib.redirect_stdout(nowhere):
+                event = next(events, None)
+            if event is None:
+                return
+            yield event
 
 
 def forget(data: Path, parsed: Mapping[str, Any], models: list[str]) -> None:
@@ -181,7 +191,7 @@ def _gate(served: list[dg.AssetKey]) -> dg.AssetsDefinition:
                 verdict = gate.judge_batches(data)
                 yield from gate.check_results(checks, verdict.findings)
                 failed = [finding for finding in verdict.findings if not finding.passed]
-                context.log.info(f"gate: {len(verdict.findings)} expectations of the batches, {len(failed)} not met")
+                say(context, f"gate: {len(verdict.findings)} expectations of the batches, {len(failed)} not met")
                 if verdict.refused:
                     raise release.refuse(data, verdict.paragraph())
         except SscError as error:
@@ -215,7 +225,7 @@ def _release() -> dg.AssetsDefinition:
         refused: ReleaseRefused | None = None
         try:
             with build_lock(data):
-                made = release.make_candidate(data, judge=judge, progress=lambda line: context.log.info(f"release: {line}"))
+                made = release.make_candidate(data, judge=judge, progress=lambda line: say(context, f"release: {line}"))
         except ReleaseRefused as error:
             refused = error
         except SscError as error:
@@ -251,7 +261,7 @@ def _superset() -> dg.AssetsDefinition:
     )
     def clear_superset_cache(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         removed = superset.clear_cache(data_dir())
-        context.log.info(f"superset: {removed} cached answers removed")
+        say(context, f"superset: {removed} cached answers removed")
         return dg.MaterializeResult(metadata={"removed_files": removed})
 
     return clear_superset_cache
