@@ -87,9 +87,7 @@ class Translator:
             return "'" + self.text(match[1].replace("''", "'")).replace("'", "''") + "'"
 
         sql = re.sub(r"'((?:[^']|'')*)'", literal, sql)
-        return re.sub(
-            r"\b(\w+)_zh\b", lambda match: match[0] if match[0] in self._without_english else f"{match[1]}_en", sql
-        )
+        return re.sub(r"\b(\w+)_zh\b", lambda match: match[0] if match[0] in self._without_english else f"{match[1]}_en", sql)
 
     def value(self, value: Any, key: str = "") -> Any:
         """Any value of an asset, keys of mappings included."""

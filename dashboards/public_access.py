@@ -184,9 +184,7 @@ def refusals(
     if not queries:
         refused.append("no query")
     for query in queries:
-        refused += _query_refusals(
-            query, columns=columns, metrics=metrics, filters=filters, params=params, dataset_id=dataset_id
-        )
+        refused += _query_refusals(query, columns=columns, metrics=metrics, filters=filters, params=params, dataset_id=dataset_id)
     return refused
 
 

@@ -81,7 +81,8 @@ def register(app: Flask, public_slugs: set[str]) -> None:
         if request.path == "/":
             return redirect(home)  # type: ignore[return-value]
         if request.path.startswith("/api/") or request.method not in ("GET", "HEAD"):
-            return make_response({"message": "请先登录。 Please log in."}, 401)
+            # 403 and not 401: on 401 the page would leave for the login form.
+            return make_response({"message": "请先登录。 Please log in."}, 403)
         return redirect("/login/")  # type: ignore[return-value]
 
     @app.before_request

@@ -20,7 +20,26 @@ CATEGORIES = [
 ]
 TYPES = [("花园住宅社区", "Garden estate"), ("城中村社区", "Urban village"), ("混合社区", "Mixed")]
 SUBDISTRICTS = [("440304001", "南园街道", "Nanyuan"), ("440304004", "福田街道", "Futian"), ("440304008", "香蜜湖街道", "Xiangmihu")]
-NAMES = "沙埔头 南园 南华 滨河 玉田 滨江 福山 福民 岗厦 圩镇 海滨 水围 香蜜 香安 竹林 农园 竹园 东海".split()
+NAMES = [
+    "沙埔头",
+    "南园",
+    "南华",
+    "滨河",
+    "玉田",
+    "滨江",
+    "福山",
+    "福民",
+    "岗厦",
+    "圩镇",
+    "海滨",
+    "水围",
+    "香蜜",
+    "香安",
+    "竹林",
+    "农园",
+    "竹园",
+    "东海",
+]
 MONTHS = [f"{2024 + (10 + i) // 12}-{(10 + i) % 12 + 1:02d}" for i in range(24)]  # 2024-11 .. 2026-10
 
 
@@ -135,7 +154,16 @@ def _tables(
             f"Counts are incidents that departments accepted in the month; police cases are not included. Release marker {marker}",
         ],
     )
-    columns = "community_id subdistrict_id subdistrict_zh subdistrict_en name_zh name_en community_type_zh community_type_en".split()
+    columns = [
+        "community_id",
+        "subdistrict_id",
+        "subdistrict_zh",
+        "subdistrict_en",
+        "name_zh",
+        "name_en",
+        "community_type_zh",
+        "community_type_en",
+    ]
     connection.execute(
         f"create table open_data.open_data.community ({', '.join(f'{c} varchar' for c in columns)},"
         " is_ranked boolean, is_virtual boolean, polygon_json varchar)"
@@ -144,8 +172,8 @@ def _tables(
         f"insert into open_data.open_data.community values ({', '.join('?' * 11)})", [list(c.values()) for c in communities]
     )
     connection.execute(
-        "create table open_data.open_data.community_month (month varchar, area_level varchar, area_id varchar, area_zh varchar, area_en varchar,"
-        " subdistrict_id varchar, subdistrict_zh varchar, community_id varchar, community_type_zh varchar, is_ranked boolean,"
+        "create table open_data.open_data.community_month (month varchar, area_level varchar, area_id varchar,"
+        " area_zh varchar, area_en varchar, subdistrict_id varchar, subdistrict_zh varchar, community_id varchar, community_type_zh varchar, is_ranked boolean,"
         " category_id varchar, category_zh varchar, category_en varchar, incident_count bigint, cell_status varchar,"
         " incidents_per_10k double, previous_month_count bigint, previous_year_count bigint, change_on_month_pct double,"
         " change_on_year_pct double, like_rank bigint, like_count bigint, is_latest_month boolean)"

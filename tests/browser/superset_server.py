@@ -51,9 +51,7 @@ class Server:
     def run(self, module: str, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run a module of ``dashboards`` in Superset's environment."""
         command = [str(PYTHON), "-m", module, *arguments]
-        return subprocess.run(
-            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=timeout, check=False
-        )
+        return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=timeout, check=False)
 
     def query(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Ask or change the metadata."""

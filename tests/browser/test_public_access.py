@@ -287,9 +287,9 @@ def test_login_is_limited_over_all_workers(first_release: Server) -> None:
         with httpx.Client(base_url=first_release.url, timeout=60) as client:  # a connection each: both workers get some
             form = {"username": "admin", "password": "admin", "csrf_token": csrf_token(client)}
             statuses.append(client.post("/login/", data=form).status_code)
-            assert client.get("/api/v1/me/").status_code == 401, "admin / admin must not open"
+            assert client.get("/api/v1/me/").status_code == 403, "admin / admin must not open"
             body = {"username": "admin", "password": "admin", "provider": "db"}
-            assert client.post("/api/v1/security/login", json=body).status_code == 401, "no way around by the API"
+            assert client.post("/api/v1/security/login", json=body).status_code in (403, 429), "no way around by the API"
     assert statuses[10:] == [429, 429, 429]
     assert 429 not in statuses[:10]
     with closing(sqlite3.connect(counters)) as connection:

@@ -51,14 +51,15 @@ def test_unknown_managed_objects_go_and_peoples_own_stay(server: Server) -> None
     for key, is_managed in ((managed, True), (own, False)):
         server.query(
             "insert into slices (created_on, changed_on, slice_name, viz_type, params, datasource_id, datasource_type, uuid,"
-            " is_managed_externally) values ('2026-01-01', '2026-01-01', 'stray', 'table', '{}', ?, 'table', ?, ?)",
+            " is_managed_externally)"
+            " values (datetime() || '.000000', datetime() || '.000000', 'stray', 'table', '{}', ?, 'table', ?, ?)",
             dataset,
             key,
             is_managed,
         )
     server.query(
         "insert into dashboards (created_on, changed_on, dashboard_title, slug, uuid, published, is_managed_externally)"
-        " values ('2026-01-01', '2026-01-01', 'old', 'old', ?, 1, 1)",
+        " values (datetime() || '.000000', datetime() || '.000000', 'old', 'old', ?, 1, 1)",
         uuid.uuid4().bytes,
     )
     done = server.run("dashboards.provision")
