@@ -173,10 +173,11 @@ def _tables(
     )
     connection.execute(
         "create table open_data.open_data.community_month (month varchar, area_level varchar, area_id varchar,"
-        " area_zh varchar, area_en varchar, subdistrict_id varchar, subdistrict_zh varchar, community_id varchar, community_type_zh varchar, is_ranked boolean,"
-        " category_id varchar, category_zh varchar, category_en varchar, incident_count bigint, cell_status varchar,"
-        " incidents_per_10k double, previous_month_count bigint, previous_year_count bigint, change_on_month_pct double,"
-        " change_on_year_pct double, like_rank bigint, like_count bigint, is_latest_month boolean)"
+        " area_zh varchar, area_en varchar, subdistrict_id varchar, subdistrict_zh varchar, community_id varchar,"
+        " community_type_zh varchar, is_ranked boolean, category_id varchar, category_zh varchar, category_en varchar,"
+        " incident_count bigint, cell_status varchar, incidents_per_10k double, previous_month_count bigint,"
+        " previous_year_count bigint, change_on_month_pct double, change_on_year_pct double, like_rank bigint,"
+        " like_count bigint, is_latest_month boolean)"
     )
     names = {category: (zh, en) for category, zh, en in CATEGORIES} | {"all": ("合计", "All")}
     areas: list[dict[str, object]] = [*communities, {"community_id": "440304", "name_zh": "福田区", "name_en": "Futian District"}]
