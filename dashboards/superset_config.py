@@ -197,17 +197,13 @@ D3_TIME_FORMAT = {
 
 def FLASK_APP_MUTATOR(app: Any) -> None:
     """Add the static site, the brand's files and what is kept from visitors."""
-    import yaml
     from flask import Blueprint
-    from superset.translations.utils import get_language_pack
 
-    from dashboards import public_responses, site_pages
+    from dashboards import language, public_responses, site_pages
 
     app.register_blueprint(site_pages.blueprint)
     app.register_blueprint(Blueprint("brand", __name__, static_folder=str(Path(__file__).parent / "brand"), static_url_path="/brand"))
     public_responses.register(app, PUBLIC_SLUGS)
-    messages = (get_language_pack("zh") or {}).get("locale_data", {}).get("superset", {})
-    for text, chinese in yaml.safe_load((Path(__file__).parent / "translations" / "zh.yml").read_text()).items():
-        messages[text] = [chinese] * max(1, len(messages.get(text, [])))
+    language.register(app)
     # Superset warns at every anonymous request that it cannot store a person that there is not.
     logging.getLogger().addFilter(lambda record: "Failed to add user to db session" not in record.getMessage())

@@ -53,6 +53,8 @@ def test_visitor_sees_every_chart_in_chinese(first_release: Server, chromium: Br
     assert "隐去*" in text and "缺报" in text
     assert "错误" not in text and "Data error" not in text
     assert page.locator('[data-test-viz-type="deck_polygon"] canvas').count() >= 1
+    search = page.locator('[data-test-chart-name="同类社区排名"] input').first.get_attribute("placeholder") or ""
+    assert "异常" not in search and "条记录" in search
     ranking = page.inner_text('[data-test-chart-name="同类社区排名"]')
     assert "虚拟" not in ranking
     wide = page.evaluate("() => [document.documentElement.scrollWidth, window.innerWidth]")
