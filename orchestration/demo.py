@@ -14,6 +14,7 @@ import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from orchestration import serve
 from sources.errors import SscError
 from sources.settings import data_dir, now, root
 
@@ -27,7 +28,7 @@ def month_before(moment: datetime) -> datetime:
     return (moment.replace(day=1) - timedelta(days=1)).replace(day=1)
 
 
-def start_district(group) -> None:  # noqa: ANN001
+def start_district(group: serve.Children) -> None:
     """Start the reference district's servers and take over the settings that point to them."""
     process = subprocess.Popen(
         [*DISTRICT, "serve"], cwd=root(), env=os.environ.copy(), stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -77,8 +78,6 @@ def main() -> int:
     parser.add_argument("--no-serve", action="store_true", help="exit when everything is made")
     parser.add_argument("--day", action="store_true", help="only move the clock one day on, pull, build and release")
     chosen = parser.parse_args()
-    from orchestration import serve
-
     started = time.monotonic()
     try:
         as_of = datetime.fromisoformat(os.environ.get("AS_OF") or AS_OF)

@@ -82,7 +82,9 @@ def _step(system: System) -> str:
 
 def _pull_one(pull: Pull | None, entity: Entity, since: datetime | None, until: datetime | None) -> Manifest | SscError:
     if pull is None:
-        from sources.connectors import pull
+        from sources import connectors
+
+        pull = connectors.pull
     try:
         return pull(entity, since=since, until=until)
     except SscError as error:

@@ -61,8 +61,11 @@ BAD_STATUS = ("fail", "error", "skipped", "runtime error", "partial success")
 class Verdict(Protocol):
     """What the gate says of a candidate (``expectations.gate``)."""
 
-    refused: bool
-    findings: Sequence[Any]
+    @property
+    def refused(self) -> bool: ...
+
+    @property
+    def findings(self) -> Sequence[Any]: ...
 
     def paragraph(self) -> str: ...
 

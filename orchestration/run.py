@@ -18,7 +18,7 @@ from sources.errors import SscError
 from sources.settings import root
 
 PROCESS = "ssc/process"
-QUIET = {"loggers": {"silent": {"config": {}}}}
+QUIET: dict[str, Any] = {"loggers": {"silent": {"config": {}}}}
 
 
 class RunFailed(SscError):
@@ -56,7 +56,9 @@ def run_job(
         SscError: there is no such job, or no such partition.
     """
     if definitions is None:
-        from orchestration.definitions import defs as definitions
+        from orchestration.definitions import defs
+
+        definitions = defs
     try:
         job = definitions.resolve_job_def(name)
     except dg.DagsterInvariantViolationError as error:
@@ -134,7 +136,7 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-@dg.logger(description="Nothing on the terminal: what people should see is said by the jobs, and all the rest is in Dagster's log")
+@dg.logger(None, description="Nothing on the terminal: what people should see is said by the jobs, and all the rest is in Dagster's log")
 def silent_logger(_: dg.InitLoggerContext) -> logging.Logger:
     logger = logging.Logger("silent")
     logger.addHandler(logging.NullHandler())

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from sources.errors import SscError
 from sources.settings import data_dir, root
@@ -61,9 +62,9 @@ class Children:
     """Child processes, each with its own group, ended together."""
 
     def __init__(self) -> None:
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.running: dict[str, subprocess.Popen[Any]] = {}
 
-    def start(self, name: str, command: list[str], *, log: Path | None = None, **environment: str) -> subprocess.Popen[bytes]:
+    def start(self, name: str, command: list[str], *, log: Path | None = None, **environment: str) -> subprocess.Popen[Any]:
         """Start a child; its output goes to ``log``, or to the terminal."""
         target = None
         if log:

@@ -279,8 +279,8 @@ class _Reader:
             if name not in sla:
                 self.fault(("slaProperties",), f"{name} is missing", f"Add {{property: {name}, value: 1, unit: h}}")
         entities = []
-        for number, item in enumerate(contract.schema_ or []):
-            entity = self._entity(contract, item, ("schema", number), servers)
+        for number, described in enumerate(contract.schema_ or []):
+            entity = self._entity(contract, described, ("schema", number), servers)
             if entity:
                 entities.append(entity)
         if not contract.schema_:
@@ -351,9 +351,9 @@ class _Reader:
         if not any(c.key_position for c in columns):
             self.fault(at, f"entity {item.name} has no primary key", "Mark its columns with primaryKey and primaryKeyPosition")
         for option, types in (("event_time", ("date", "timestamp")), ("version_column", ("date", "timestamp", "integer"))):
-            name = options.get(option)
-            if name is not None and (name not in by_name or by_name[name].logical_type not in types):
-                self.fault(at, f"{option} is {name!r}", f"Name a column of type {' or '.join(types)}")
+            chosen = options.get(option)
+            if chosen is not None and (chosen not in by_name or by_name[chosen].logical_type not in types):
+                self.fault(at, f"{option} is {chosen!r}", f"Name a column of type {' or '.join(types)}")
         if options.get("open_days") is not None:
             if not isinstance(options["open_days"], int) or options["open_days"] < 1:
                 self.fault(at, f"open_days is {options['open_days']!r}", "Use a whole number of days")
@@ -395,9 +395,8 @@ class _Reader:
         before = len(self.faults)
         if not prop.name or not NAME.fullmatch(prop.name):
             self.fault(at, f"the column's name {prop.name!r}", "Use lower case, digits and _; a leading _ is ours")
-        if not prop.businessName:
-            if not prop.description:
-                self.fault(at, f"businessName of {prop.name} is missing", "Add the Chinese name as `businessName:`")
+        if not prop.businessName and not prop.description:
+            self.fault(at, f"businessName of {prop.name} is missing", "Add the Chinese name as `businessName:`")
         if prop.logicalType not in LOGICAL_TYPES:
             self.fault(at, f"logicalType {prop.logicalType!r} of {prop.name}", f"Use one of {', '.join(LOGICAL_TYPES)}")
         limits = dict(prop.logicalTypeOptions or {})

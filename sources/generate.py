@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sources.catalogue import Column, Entity, System, load_catalogue
@@ -292,7 +293,7 @@ def _column_text(column: Column) -> str:
     return " · ".join(parts)
 
 
-def _csv(header: list[str], rows: list[list[object]]) -> str:
+def _csv(header: list[str], rows: Iterable[Sequence[object]]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)

@@ -21,18 +21,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import duckdb
 import fsspec
 
 from sources.catalogue import Entity
+from sources.connectors.text import as_text, parse
 from sources.errors import PullError
 from sources.landing import LoadWriter, Manifest
 from sources.protect import identifier_key, is_protected, keyed_hash_sql
 from sources.settings import of_system
 
+Selection = tuple[str, list[str]]  # a query whose columns are the file's, and their names
 FILE_STRIDE = 1_000_000_000
 MALFORMED = "_malformed"
 
@@ -64,11 +65,12 @@ def read(entity: Entity, writer: LoadWriter, cursor: dict[str, str] | None, is_b
         chosen = [path for path, mark in present.items() if (cursor or {}).get(path.name) != mark]
     faults: list[str] = []
     files: list[Delivered] = []
-    for path in chosen:
-        try:
-            files.append(Delivered(path, present[path], _digest(path)))
-        except (OSError, EOFError, zlib.error) as error:
-            faults.append(f"{path.name} ({error})")
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        for path, digest in zip(chosen, [pool.submit(_digest, path) for path in chosen], strict=True):
+            try:
+                files.append(Delivered(path, present[path], digest.result()))
+            except (OSError, EOFError, zlib.error) as error:
+                faults.append(f"{path.name} ({error})")
     content = hashlib.sha256("\n".join(f"{file.path.name} {file.sha256}" for file in files).encode()).hexdigest()
     load_id = writer.load_id(content)
     key = identifier_key() if entity.identifiers else b""
@@ -160,16 +162,27 @@ def _land(entity: Entity, path: Path, number: int, load_id: str, part: Path, key
     """Write one file as one part; returns its column names and its rows."""
     select = _csv if str(entity.server.file_format).startswith("csv") else _ndjson
     is_utf8 = entity.server.encoding.upper().replace("_", "-") in ("UTF-8", "UTF8")
+
+    def copy(engine: duckdb.DuckDBPyConnection, source: str) -> tuple[list[str], int]:
+        refused: duckdb.Error | None = None
+        for selection, columns in select(entity, engine, source):
+            try:
+                return columns, _copy(entity, engine, selection, columns, number, load_id, part, key)
+            except duckdb.InvalidInputException as error:
+                refused = error
+        assert refused is not None
+        raise refused
+
     with _engine() as engine:
         if is_utf8:
             try:
-                return _copy(entity, engine, *select(entity, engine, str(path)), number, load_id, part, key)
+                return copy(engine, str(path))
             except duckdb.Error as error:
-                if "utf" not in str(error).lower():
+                if "utf" not in str(error).lower() and "unicode" not in str(error).lower():
                     raise
         transcoded = _transcode(entity, path)
         try:
-            return _copy(entity, engine, *select(entity, engine, transcoded), number, load_id, part, key)
+            return copy(engine, transcoded)
         finally:
             fsspec.filesystem("memory").rm(transcoded.removeprefix("memory://"))
 
@@ -187,7 +200,7 @@ def _transcode(entity: Entity, path: Path) -> str:
 
 def _copy(
     entity: Entity, engine: duckdb.DuckDBPyConnection, select: str, columns: list[str], number: int, load_id: str, part: Path, key: bytes
-) -> tuple[list[str], int]:
+) -> int:
     values = ", ".join(
         f"{keyed_hash_sql(_quoted(name), key)} as {_quoted(name)}" if is_protected(entity, name) else _quoted(name) for name in columns
     )
@@ -195,10 +208,10 @@ def _copy(
     [(rows,)] = engine.execute(f"copy ({query}) to {_text(str(part))} (format parquet, compression zstd)").fetchall()
     if not rows:
         part.unlink()
-    return columns, int(rows)
+    return int(rows)
 
 
-def _csv(entity: Entity, engine: duckdb.DuckDBPyConnection, source: str) -> tuple[str, list[str]]:
+def _csv(entity: Entity, engine: duckdb.DuckDBPyConnection, source: str) -> Iterator[Selection]:
     """The rows of a CSV file with a header, all as text; lines that do not fit the header are kept as they are."""
     header = _header(entity, source)
     columns = [name or f"column{position}" for position, name in enumerate(header)]
@@ -220,7 +233,7 @@ def _csv(entity: Entity, engine: duckdb.DuckDBPyConnection, source: str) -> tupl
             f"select {empty}, csv_line from (select line, min(csv_line) as csv_line from rejects group by line order by line)"
         )
         columns = [*columns, MALFORMED]
-    return select, columns
+    yield select, columns
 
 
 def _header(entity: Entity, source: str) -> list[str]:
@@ -230,47 +243,63 @@ def _header(entity: Entity, source: str) -> list[str]:
     return next(csv.reader([first], delimiter=entity.server.delimiter), [])
 
 
-def _ndjson(entity: Entity, engine: duckdb.DuckDBPyConnection, source: str) -> tuple[str, list[str]]:
-    """The records of an NDJSON file, each top-level field as text; numbers keep the digits that were sent."""
+def _ndjson(entity: Entity, engine: duckdb.DuckDBPyConnection, source: str) -> Iterator[Selection]:
+    """The records of an NDJSON file, each top-level field as text; numbers keep the digits that were sent.
+
+    Most exports repeat the shape of their first record. That is tried first, and fails at the first line that holds another field or
+    is no record; only then are the fields of all lines collected.
+    """
     lines = (
         f"(select column0 as line from read_csv({_text(source)}, columns={{column0: 'VARCHAR'}}, auto_detect=false, header=false, "
         "delim='\x01', quote='', escape='', max_line_size=16777216) where column0 is not null)"
     )
-    is_record = "true"
+    first = engine.execute(f"select line from {lines} limit 1").fetchone()
     try:
-        keys = engine.execute(f"select distinct json_keys(line) from {lines}").fetchall()
-        if any(names == [] for (names,) in keys):  # an empty record, or an array or a scalar
-            raise duckdb.InvalidInputException
-    except duckdb.InvalidInputException:
-        is_record = "case when json_valid(line) then json_type(line) = 'OBJECT' else false end"
-        keys = engine.execute(f"select distinct json_keys(line) from {lines} where {is_record}").fetchall()
+        record = parse(first[0]) if first else None
+    except ValueError:
+        record = None
+    if isinstance(record, dict) and record:
+        frame = len(first[0].encode()) - sum(len((as_text(value) or "").encode()) for value in record.values())
+        yield _records(entity, lines, list(record), frame=frame), list(record)
+    is_record = "case when json_valid(line) then json_type(line) = 'OBJECT' else false end"
+    keys = engine.execute(f"select distinct json_keys(line) from {lines} where {is_record}").fetchall()
     found = {name for (names,) in keys for name in names}
     known = [column.source_name for column in entity.columns if column.source_name in found]
     columns = known + sorted(found - set(known))
+    yield _records(entity, lines, columns, is_record=is_record), [*columns, MALFORMED]
+
+
+def _records(entity: Entity, lines: str, columns: list[str], *, frame: int | None = None, is_record: str = "") -> str:
+    """SQL that reads ``columns`` out of the lines.
+
+    A line whose length is its frame (names, quotes, commas) and its values together holds nothing else, and its numbers stand in it
+    as they were read. In other lines numbers are searched by pattern, and taken where they are the number that the JSON reader found.
+
+    Args:
+        frame: bytes of a line beyond its values; given, a line with a field beyond ``columns`` ends the query with an error.
+        is_record: SQL that tells records from other lines, which go to ``_malformed``.
+    """
     numeric = {column.source_name for column in entity.columns if column.logical_type in ("number", "integer")}
-    paths = ", ".join(_text('$."' + name.replace('"', '\\"') + '"') for name in columns)
-    values = [_number_or(name, position, numeric) for position, name in enumerate(columns, start=1)]
-    sent = "".join(
-        f", regexp_extract(line, {_text(chr(34) + _regex(name) + chr(34) + ' *: *(-?[0-9][0-9.eE+-]*)')}, 1) as sent_{position}"
-        for position, name in enumerate(columns, start=1)
-        if name in numeric
-    )
-    extracted = f"json_extract_string(line, [{paths}])" if columns else "[]"
-    if is_record != "true":
+    listed = "[" + ", ".join(map(_text, columns)) + "]::varchar[]"
+    paths = "[" + ", ".join(_text('$."' + name.replace('"', '\\"') + '"') for name in columns) + "]::varchar[]"
+    plain = "coalesce(strlen(line) = " + " + ".join([str(frame), *(f"strlen(v[{n}])" for n in range(1, len(columns) + 1))]) + ", false)"
+    values = []
+    for position, name in enumerate(columns, start=1):
+        value = f"v[{position}]"
+        if name in numeric:
+            pattern = _text(f'"{_regex(name)}" *: *(-?[0-9][0-9.eE+-]*)')
+            sent = f"regexp_extract(line, {pattern}, 1)"
+            value = f"case when is_plain then {value} when try_cast({sent} as double) = try_cast({value} as double) then {sent} else {value} end"
+        if position == 1 and frame is not None:
+            is_other = "not coalesce(list_has_all(" + listed + ", json_keys(line)), false) or len(json_keys(line)) = 0"
+            value = f"case when not is_plain and ({is_other}) then error('another shape') else {value} end"
+        values.append(f"{value} as {_quoted(name)}")
+    extracted = f"json_extract_string(line, {paths})"
+    if is_record:
         extracted = f"case when {is_record} then {extracted} end"
         values.append(f"case when {is_record} then null else line end as {MALFORMED}")
-        columns = [*columns, MALFORMED]
-    inner = f"select line, {extracted} as v{sent} from {lines}"
-    return f"select {', '.join(values)} from ({inner})", columns
-
-
-def _number_or(name: str, position: int, numeric: set[str]) -> str:
-    """A field's text. For a number, the digits found by pattern where they are the number that the JSON reader found."""
-    value = f"v[{position}]"
-    if name in numeric:
-        sent = f"sent_{position}"
-        value = f"case when try_cast({sent} as double) = try_cast({value} as double) then {sent} else {value} end"
-    return f"{value} as {_quoted(name)}"
+    inner = f"select line, {extracted} as v from {lines}"
+    return f"select {', '.join(values)} from (select line, v, {plain if frame is not None else 'false'} as is_plain from ({inner}))"
 
 
 def _regex(text: str) -> str:
