@@ -4,15 +4,19 @@
 #}
 {% macro sent(column, payload=none) -%}
     {%- if payload == 'ngsi-ld' -%}
-    nullif(trim(case when {{ column }} like '{{ "{" }}%' then coalesce({{ json_text(column, '$.value') }}, {{ json_text(column, '$.object') }}) else {{ column }} end), '')
+    case
+        when {{ column }} like '{{ "{" }}%' then coalesce({{ json_text(column, '$.value') }}, {{ json_text(column, '$.object') }})
+        else nullif(trim({{ column }}), '')
+    end
     {%- else -%}
     nullif(trim({{ column }}), '')
     {%- endif -%}
 {%- endmacro %}
 
-{# Without an offset a time is Shanghai's. #}
+{# Without an offset a time is Shanghai's. Shanghai's own offset, the usual one, is taken off here: that is several times faster. #}
 {% macro as_timestamp(text) -%}
     case
+        when {{ text }} like '%+08:00' then {{ from_shanghai('try_cast(substr(' ~ text ~ ', 1, length(' ~ text ~ ') - 6) as ' ~ ts_type() ~ ')') }}
         when {{ text }} like '%Z' or substr({{ text }}, 11) like '%+%' or substr({{ text }}, 11) like '%-%'
             then {{ parse_offset_timestamp(text) }}
         else {{ from_shanghai('try_cast(' ~ text ~ ' as ' ~ ts_type() ~ ')') }}

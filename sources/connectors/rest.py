@@ -16,6 +16,7 @@ import polars as pl
 import tenacity
 
 from sources.catalogue import Entity
+from sources.connectors.text import parse, text_frame
 from sources.errors import PullError
 from sources.landing import LoadWriter, Manifest
 from sources.protect import identifier_key, protect_frame
@@ -25,10 +26,6 @@ PAGE_SIZE = 2000
 TIMEOUT_SECONDS = 10.0
 ATTEMPTS = 7
 REREADS = 5
-
-
-class _Number(str):
-    """A JSON number as the text that was sent: 1.10 stays 1.10."""
 
 
 class _Changed(Exception):
@@ -127,7 +124,7 @@ def _get(entity: Entity, client: httpx.Client, url: str, query: dict[str, Any]) 
             with attempt:
                 response = client.get(url, params=query)
                 response.raise_for_status()
-                body = json.loads(response.text, parse_int=_Number, parse_float=_Number)
+                body = parse(response.text)
                 break
     except httpx.HTTPStatusError as error:
         status = error.response.status_code
@@ -146,26 +143,3 @@ def _get(entity: Entity, client: httpx.Client, url: str, query: dict[str, Any]) 
     if not isinstance(body, dict):
         raise PullError("the answer is no JSON object", where=where, next_step="compare the interface with the catalogue")
     return body
-
-
-def text_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """Records as a frame of text columns named as in the source, in order of first appearance."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return pl.DataFrame({name: pl.Series([as_text(row.get(name)) for row in rows], dtype=pl.String) for name in names})
-
-
-def as_text(value: Any) -> str | None:
-    """A scalar as its text, a nested value as JSON text, null as None."""
-    if value is None or isinstance(value, str):
-        return None if value is None else str(value)
-    return _json(value)
-
-
-def _json(value: Any) -> str:
-    if isinstance(value, _Number):
-        return str(value)
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{json.dumps(k, ensure_ascii=False)}:{_json(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(_json, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)

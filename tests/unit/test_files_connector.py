@@ -61,6 +61,21 @@ def test_numbers_keep_their_digits_and_nested_values_are_json(folder: Path, leve
     ]
 
 
+def test_a_field_that_turns_up_late_or_under_a_name_of_the_same_length_lands(folder: Path, levels: Entity) -> None:
+    usual = b'{"refDevice":"a","waterLevel":1.5}\n' * 3
+    deliver(folder / "water_level_1.ndjson.gz", usual + b'{"refDevice":"b","water_levl":1.5}\n{"refDevice":"c","waterLevel":null,"n":1}\n', T1)
+    found = rows(pull(levels, until=T1))
+    assert found[3] == {"refDevice": "b", "waterLevel": None, "n": None, "water_levl": "1.5", "_malformed": None}
+    assert found[4]["n"] == "1" and len(found) == 5
+
+
+def test_digits_are_kept_wherever_the_line_differs_from_the_first(folder: Path, levels: Entity) -> None:
+    sent = ["1.5", "1.50", "1e1", "-0.0", "100", "1.5E+00", "123456789012345678901234567890"]
+    lines = "".join(f'{{"refDevice":"a","waterLevel":{text}}}\n' for text in sent) + '{"waterLevel" : 2.0, "refDevice" : "b"}\n'
+    deliver(folder / "water_level_1.ndjson.gz", lines.encode(), T1)
+    assert [row["waterLevel"] for row in rows(pull(levels, until=T1))] == [*sent, "2.0"]
+
+
 def test_lines_that_are_no_record_land_whole(folder: Path, levels: Entity) -> None:
     deliver(folder / "water_level_1.ndjson.gz", b'{"refDevice":"a"}\nnot json {\n\n[1,2]\n{}\n', T1)
     manifest = pull(levels, until=T1)
