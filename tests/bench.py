@@ -1,0 +1,207 @@
+"""``make bench``: what the warehouse costs, printed as JSON. Figures to compare are ratios within one run: machines differ, and are noisy.
+
+Readings are generated as the platform exports them (NDJSON, gzip, one file a day). ``BENCH_READINGS`` (default 50,000,000) sets how many
+the throughput part takes; ``BENCH_PARTS`` names the parts to run: throughput, increment. Nothing here is a test: no time decides a build.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from orchestration.build import dbt_environment
+from sources.settings import root
+
+ENTITY = "waterlogging__water_level"
+CHAIN = [f"base_{ENTITY}", f"stg_{ENTITY}", "+fct_sensor_hour"]
+FIRST = date(2025, 1, 1)
+MEMORY_LIMIT_MB = 2048
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def export(folder: Path, first: date, days: int, devices: int, cadence_seconds: int) -> int:
+    """Write one file of readings a day, in the platform's format; returns the number of readings."""
+    per_day = devices * 86400 // cadence_seconds
+    folder.mkdir(parents=True, exist_ok=True)
+    with duckdb.connect() as engine:
+        for number in range(days):
+            day = first + timedelta(days=number)
+            path = folder / f"water_level_{day:%Y%m%d}.ndjson.gz"
+            engine.execute(
+                f"""copy (
+                    select
+                        'urn:ngsi-ld:FloodMonitoring:' || (i % {devices}) as id, 'FloodMonitoring' as type,
+                        'urn:ngsi-ld:Device:B-' || (i % {devices}) as "refDevice",
+                        strftime(timestamp '{day}' + interval (i // {devices} * {cadence_seconds}) second, '%Y-%m-%dT%H:%M:%S+08:00')
+                            as "dateObserved",
+                        round(abs(hash(i + {number}) % 1000) / 1000.0, 3) as "waterLevel",
+                        50 + i % 50 as "batteryLevel"
+                    from range({per_day}) as t(i)
+                ) to '{path}' (format json, compression gzip)"""
+            )
+            arrived = datetime(day.year, day.month, day.day, 18, tzinfo=UTC).timestamp()  # 02:00 of the next day in Shanghai
+            os.utime(path, (arrived, arrived))
+    return per_day * days
+
+
+def register(folder: Path, devices: int, cadence_minutes: int) -> None:
+    """Write the registration of the gauges."""
+    path = folder / "waterlogging_point_1.ndjson"
+    rows = [
+        {
+            "id": f"urn:ngsi-ld:Device:B-{number}", "name": f"点{number}", "deviceType": "water_level", "communityCode": "440304001019",
+            "cadenceMinutes": cadence_minutes, "alarmLevel": 0.4, "dateInstalled": "2024-01-01", "dateModified": "2024-01-01T00:00:00Z",
+        }
+        for number in range(devices)
+    ]  # fmt: skip
+    import gzip
+
+    with gzip.open(path.with_suffix(".ndjson.gz"), "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    os.utime(path.with_suffix(".ndjson.gz"), (1.7e9, 1.7e9))
+
+
+def run(data: Path, export_folder: Path, *command: str) -> tuple[float, float]:
+    """Run a command of the product on a data folder; returns its seconds and its peak memory in MB."""
+    environment = {
+        **os.environ, **dbt_environment(data), "SSC_DATA": str(data), "SSC_WATERLOGGING_URL": str(export_folder), "PYTHONPATH": str(root()),
+    }  # fmt: skip
+    environment.pop("SSC_CLOCK", None)
+    started = time.monotonic()
+    with subprocess.Popen(command, env=environment, cwd=root(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        output = process.stdout.read() if process.stdout else b""
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(output.decode()[-3000:])
+    return time.monotonic() - started, usage.ru_maxrss / 1024
+
+
+def pull(data: Path, folder: Path, until: datetime) -> tuple[float, float]:
+    """Pull the system's entities up to a time."""
+    code = (
+        "from datetime import datetime; from sources.catalogue import load_catalogue; from sources.connectors import pull\n"
+        f"until = datetime.fromisoformat('{until.isoformat()}')\n"
+        "for entity in load_catalogue()['waterlogging'].entities: pull(entity, until=until)"
+    )
+    return run(data, folder, sys.executable, "-c", code)
+
+
+def build(data: Path, folder: Path, *select: str) -> tuple[float, float]:
+    """Prepare and build; all models without a selection."""
+    prepare = run(data, folder, sys.executable, "-c", "from orchestration.build import prepare; prepare()")
+    project = str(root() / "dbt_project")
+    command = [str(Path(sys.executable).with_name("dbt")), "--quiet", "build", "--project-dir", project, "--target-path", str(data / "target")]
+    command += ["--log-path", str(data / "logs"), "--exclude-resource-type", "unit_test"]
+    if select:
+        command += ["--exclude-resource-type", "test"]
+    built = run(data, folder, *command, *(["--select", *select] if select else []))
+    return prepare[0] + built[0], max(prepare[1], built[1])
+
+
+def throughput(work: Path, readings: int) -> dict[str, Any]:
+    """Files to hourly mart, against DuckDB's typed load of the same files into a database file."""
+    devices, cadence = 290, 60
+    days = max(1, round(readings / (devices * 1440)))
+    folder, data = work / "export", work / "data"
+    say(f"throughput: writing {days} files")
+    rows = export(folder, FIRST, days, devices, cadence)
+    register(folder, devices, 1)
+    columns = "id: 'varchar', type: 'varchar', refDevice: 'varchar', dateObserved: 'timestamptz', waterLevel: 'double', batteryLevel: 'double'"
+    say("throughput: typed load")
+    load = f"create table t as select * from read_json('{folder}/water_level_*.gz', format='newline_delimited', columns={{{columns}}})"
+    seconds, _ = run(
+        data, folder, sys.executable, "-c", f"import duckdb; duckdb.connect({str(work / 'typed.duckdb')!r}).execute({load!r})"
+    )
+    say("throughput: pull")
+    until = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC) + timedelta(days=days + 1)
+    pulled = pull(data, folder, until)
+    say("throughput: build")
+    built = build(data, folder, *CHAIN)
+    with duckdb.connect(str(data / "build" / "marts.duckdb"), read_only=True) as connection:
+        [(landed,)] = connection.execute("select cast(sum(reading_count) as bigint) from mart.fct_sensor_hour").fetchall()
+    if landed != rows:
+        raise SystemExit(f"the mart counts {landed} readings of {rows}")
+    ours = pulled[0] + built[0]
+    return {
+        "readings": rows,
+        "typed_load_rows_per_s": round(rows / seconds),
+        "files_to_hourly_mart_rows_per_s": round(rows / ours),
+        "ratio_to_typed_load": round(seconds / ours, 3),
+        "ratio_wanted": 0.35,
+        "pull_s": round(pulled[0], 1),
+        "build_s": round(built[0], 1),
+        "typed_load_s": round(seconds, 1),
+        "peak_memory_mb": round(max(pulled[1], built[1])),
+        "peak_memory_wanted_mb": MEMORY_LIMIT_MB,
+    }
+
+
+def increment(work: Path) -> dict[str, Any]:
+    """One more day of 250 gauges at five minutes, with 1 and with 12 months behind it; and the release of the larger."""
+    devices, cadence = 250, 300
+    out: dict[str, Any] = {}
+    for months in (1, 12):
+        folder, data = work / f"export-{months}", work / f"data-{months}"
+        days = 30 * months
+        say(f"increment: {months} month(s)")
+        export(folder, FIRST, days, devices, cadence)
+        register(folder, devices, 5)
+        start = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC)
+        pull(data, folder, start + timedelta(days=days))
+        build(data, folder)
+        seconds = []
+        for more in range(3):
+            export(folder, FIRST + timedelta(days=days + more), 1, devices, cadence)
+            pulled = pull(data, folder, start + timedelta(days=days + more + 1))
+            built = build(data, folder)
+            seconds.append(pulled[0] + built[0])
+        out[f"day_with_{months}_months_s"] = round(min(seconds), 2)
+    out["ratio_12_to_1"] = round(out["day_with_12_months_s"] / out["day_with_1_months_s"], 3)
+    out["ratio_wanted_at_most"] = 1.2
+    say("increment: release")
+    data = work / "data-12"
+    code = (
+        "import time; from pathlib import Path; from orchestration import release\n"
+        "class Passed:\n    refused = False; findings = (); paragraph = staticmethod(lambda: '')\n"
+        "started = time.monotonic()\n"
+        f"release.make_candidate(Path({str(data)!r}), judge=lambda candidate, folder: Passed(), progress=lambda line: None)\n"
+    )
+    out["release_without_gate_s"] = round(run(data, work, sys.executable, "-c", code)[0], 2)
+    with duckdb.connect(str(data / "build" / "marts.duckdb"), read_only=True) as connection:
+        out["released_sensor_hours"] = connection.execute("select count(*) from mart.fct_sensor_hour").fetchall()[0][0]
+    return out
+
+
+def main() -> None:
+    parts = (os.environ.get("BENCH_PARTS") or "throughput,increment").split(",")
+    readings = int(os.environ.get("BENCH_READINGS") or 50_000_000)
+    work = Path(tempfile.mkdtemp(prefix="bench-", dir=os.environ.get("BENCH_DIR")))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    result: dict[str, Any] = {"cores": os.cpu_count(), "duckdb": duckdb.__version__}
+    try:
+        if "throughput" in parts:
+            result["throughput"] = throughput(work / "throughput", readings)
+        if "increment" in parts:
+            result["increment"] = increment(work / "increment")
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
