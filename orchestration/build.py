@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -148,13 +149,25 @@ def _state(folder: Path, entities: list[Entity]) -> _State:
 
 
 def model_fingerprints() -> dict[str, str]:
-    """Per model file a hash of its SQL and of all macros: where it changes, the model is rebuilt from what lies before it."""
+    """Per model a hash of its SQL, of all macros, and of every model and seed it is made from, as far back as the base models.
+
+    Where it changes, the model is built anew from what lies before it. A base model that changes gives all its rows a new build,
+    so what follows from it catches up by itself.
+    """
     project = root() / "dbt_project"
-    macros = hashlib.sha256()
-    for path in sorted((project / "macros").rglob("*.sql")):
-        macros.update(path.read_bytes())
+    macros = hashlib.sha256(b"".join(path.read_bytes() for path in sorted((project / "macros").rglob("*.sql")))).digest()
+    texts = {path.stem: path.read_bytes() for path in sorted(project.glob("seeds/**/*.csv")) + sorted(project.glob("models/**/*.sql"))}
+    named = {name: set(re.findall(r"'(\w+)'", text.decode())) & set(texts) - {name} for name, text in texts.items()}
+
+    def made_from(name: str) -> list[str]:
+        found, waiting = {name}, {name}
+        while waiting:
+            waiting = {other for other in named[waiting.pop()] if not other.startswith("base_")} - found | waiting
+            found |= waiting
+        return sorted(found)
+
     return {
-        path.stem: hashlib.sha256(macros.digest() + path.read_bytes()).hexdigest()[:16]
+        path.stem: hashlib.sha256(macros + b"".join(texts[name] for name in made_from(path.stem))).hexdigest()[:16]
         for path in sorted((project / "models").rglob("*.sql"))
     }
 
