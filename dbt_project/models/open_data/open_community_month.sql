@@ -1,13 +1,22 @@
 {{ config(alias='community_month') }}
 with incident as (
 
-    select * from {{ ref('fct_incident') }}
+    select
+        incident_id,
+        incident_type_id,
+        community_id,
+        occurred_month
+    from {{ ref('fct_incident') }}
 
 ),
 
 incident_type as (
 
-    select * from {{ ref('dim_incident_type') }}
+    select
+        incident_type_id,
+        category_id,
+        disclosure_unit
+    from {{ ref('dim_incident_type') }}
 
 ),
 
@@ -26,7 +35,16 @@ category as (
 
 community as (
 
-    select * from {{ ref('dim_community') }}
+    select
+        community_id,
+        subdistrict_id,
+        name_zh,
+        name_en,
+        community_type_id,
+        community_type_zh,
+        is_ranked,
+        population_count
+    from {{ ref('dim_community') }}
     where is_current
 
 ),
@@ -134,7 +152,11 @@ district as (
 
 subdistrict as (
 
-    select * from {{ ref('dim_subdistrict') }}
+    select
+        subdistrict_id,
+        name_zh,
+        name_en
+    from {{ ref('dim_subdistrict') }}
 
 ),
 

@@ -14,19 +14,26 @@ with freshness as (
 
 system as (
 
-    select * from {{ ref('governance_system') }}
+    select
+        system,
+        name_zh,
+        name_en,
+        department_zh,
+        frequency_minutes
+    from {{ ref('governance_system') }}
 
 )
 
 select
-    system.system,
-    system.name_zh,
-    system.name_en,
-    system.department_zh,
+    described.system,
+    described.name_zh,
+    described.name_en,
+    described.department_zh,
+    described.department_en,
     freshness.latest_event_at,
     freshness.window_until,
-    system.frequency_minutes,
+    described.frequency_minutes,
     coalesce(freshness.is_late, true) as is_late,
     {{ as_of() }} as as_of
-from system
-left join freshness on system.system = freshness.system
+from {{ ref('governance_system') }} as described
+left join freshness on described.system = freshness.system

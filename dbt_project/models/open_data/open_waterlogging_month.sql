@@ -1,7 +1,13 @@
 {{ config(alias='waterlogging_month') }}
 with point as (
 
-    select * from {{ ref('dim_device') }}
+    select
+        device_id,
+        name_zh,
+        community_id,
+        cadence_minutes,
+        installed_date
+    from {{ ref('dim_device') }}
     where device_type = 'water_level' and community_id is not null
 
 ),
