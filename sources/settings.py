@@ -73,11 +73,11 @@ def secret(name: str) -> str:
     path = data_dir() / "secrets" / name
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not path.exists():
-        draft = path.with_name(f".{name}-{os.getpid()}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        draft = path.with_name(f".{name}-{os.getpid()}-{_secrets.token_hex(4)}")  # threads ask at the same time, too
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(_secrets.token_urlsafe(32))
-        with contextlib.suppress(FileExistsError):  # another process was first: its secret stands
+        with contextlib.suppress(FileExistsError):  # another was first: its secret stands
             os.link(draft, path)
         draft.unlink()
     return path.read_text().strip()
