@@ -48,9 +48,8 @@ def texts(tree: ast.AST) -> list[str]:
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
-    return [
-        node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
-    ]
+    constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in docstrings]
+    return [node.value for node in constants if isinstance(node.value, str)]
 
 
 def reaches_the_district(tree: ast.AST, *, may_start: bool = False) -> list[str]:
