@@ -94,8 +94,9 @@ lock:  ## Compile the locks anew from requirements/*.in
 	@.venv/bin/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-header requirements/product.in -o requirements/product.txt
 	@.venv/bin/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-header requirements/superset.in -o requirements/superset.txt
 
-lint: setup  ## Style, types and layers
+lint: setup  ## Style of Python and SQL, types, and who may import whom
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+	@cd dbt_project && ../.venv/bin/sqlfluff lint --disable-progress-bar models

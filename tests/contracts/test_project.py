@@ -277,7 +277,7 @@ def test_text_that_no_file_may_hold_is_found() -> None:
 def test_ci_runs_the_makefile_and_the_makefile_the_checks() -> None:
     assert "make test" in (ROOT / ".ci/run").read_text() and "make lint" in (ROOT / ".ci/run").read_text()
     lint = recipes()["lint"]
-    assert all(check in lint for check in ("ruff check", "ruff format --check", "mypy", "lint-imports"))
+    assert all(check in lint for check in ("ruff check", "ruff format --check", "mypy", "lint-imports", "sqlfluff"))
 
 
 # --------------------------------------------------------------------------------------------------- Makefile and README
