@@ -64,7 +64,13 @@ def base_model(entity: Entity) -> str:
     """SQL of ``base_<system>__<entity>``."""
     names = [column.name for column in entity.columns]
     payload = f", payload='{entity.server.payload}'" if entity.server.payload else ""
-    lines = [SQL_MARK + f"{{{{ base_config('{entity.key}') }}}}", "", "with landed as (", ""]
+    keys = [column.name for column in entity.primary_key]
+    options = [f"'{entity.key}'", f"keys={_list(keys)}"]
+    if entity.version_column:
+        options.append(f"version='{entity.version_column}'")
+    if entity.event_time in keys:
+        options.append("within_day=true")
+    lines = [SQL_MARK + f"{{{{ base_config({', '.join(options)}) }}}}", "", "with landed as (", ""]
     lines += [f"    {{{{ landed('{entity.key}', {{"]
     lines += [f"        '{column.name}': [{', '.join(map(_literal, (column.source_name, *column.synonyms)))}]," for column in entity.columns]
     lines += ["    }) }}", "", "),", "", "sent as (", "", "    select"]
@@ -94,13 +100,7 @@ def base_model(entity: Entity) -> str:
         lines.append(f"        case when _broken_rules is null then {day} else {load_day} end as _day")
     else:
         lines.append(f"        {load_day} as _day")
-    keys = [column.name for column in entity.primary_key]
-    options = [_list(names), f"keys={_list(keys)}"]
-    if entity.version_column:
-        options.append(f"version='{entity.version_column}'")
-    if entity.event_time in keys:
-        options.append("within_day=true")
-    lines += ["    from judged", "", "),", "", f"{{{{ versioned({', '.join(options)}) }}}}", ""]
+    lines += ["    from judged", "", ")", "", f"{{{{ added({_list(names)}) }}}}", ""]
     return "\n".join(lines)
 
 
@@ -275,7 +275,7 @@ def _event(entity: Entity) -> str:
     if name is None:
         return "cast(null as {{ ts_type() }})"
     if entity.column(name).logical_type == "date":
-        return "cast(" + name + " as {{ ts_type() }})"
+        return "{{ from_shanghai('cast(" + name + " as ' ~ ts_type() ~ ')') }}"
     return name
 
 

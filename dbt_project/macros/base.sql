@@ -5,10 +5,11 @@
   version, load and row; the others are superseded, so a repaired row releases its broken predecessor from quarantine. A row whose key
   is incomplete supersedes nothing.
 #}
-{% macro base_config(entity) -%}
+{% macro base_config(entity, keys, version=none, within_day=false) -%}
     {{ config(
-        schema='base', materialized='incremental', incremental_strategy='replace_rows', on_schema_change='fail',
-        post_hook=['{{ write_ledger() }}', '{{ mark_built() }}'], meta={'entity': entity}
+        schema='base', materialized='incremental', incremental_strategy='append', on_schema_change='fail',
+        post_hook=['{{ settle_versions() }}', '{{ write_ledger() }}', '{{ mark_built() }}'],
+        meta={'entity': entity, 'keys': keys, 'version': version, 'within_day': within_day}
     ) }}
 {%- endmacro %}
 
@@ -48,111 +49,57 @@
         {%- endif %}
 {%- endmacro %}
 
-{#
-  The rows of CTE `checked` with `_is_superseded` and `_build_id`; on an increment also the earlier rows that a new one displaces.
-  keys: primary key; version: version column or none; within_day: whether equal keys always share `_day`.
-#}
-{% macro versioned(columns, keys, version=none, within_day=false) %}
-{%- set whole_key -%}{% for key in keys %}{{ key }} is not null{{ ' and ' if not loop.last }}{% endfor %}{%- endset -%}
-incoming as (
-
-    select *, {{ quick_hash(keys) }} as _key_hash from checked
-
-),
-
-{% if is_incremental() -%}
-earlier as (
-
+{# The end of every base model: the rows of CTE `checked`, as this build adds them. #}
+{% macro added(columns) -%}
     select
         {%- for column in columns %}
         {{ column }},
         {%- endfor %}
-        _load_id, _row, _broken_rules, _day, {{ quick_hash(keys) }} as _key_hash, _is_superseded as _was_superseded
-    from {{ this }}
-    where {{ quick_hash(keys) }} in (select _key_hash from incoming)
-        {%- if within_day %}
-        and (_day in (select _day from incoming) or _broken_rules is not null)
-        {%- endif %}
+        _load_id,
+        _row,
+        _day,
+        _broken_rules,
+        false as _is_superseded,
+        cast({{ build_id() }} as bigint) as _build_id
+    from checked
+{%- endmacro %}
 
-),
-{%- endif %}
-
-repeated as (
-
-    select _key_hash from incoming where {{ whole_key }} group by _key_hash having count(*) > 1
-    {%- if is_incremental() %}
-    union
-    select _key_hash from earlier
-    {%- endif %}
-
-),
-
-ranked as (
-
-    select
-        *,
-        {{ whole_key }} and row_number() over (
-            partition by {{ keys | join(', ') }}
-            order by
-                case when _broken_rules is null then 0 else 1 end
-                {%- if version %}, {{ version }} desc nulls last{% endif %}, _load_id desc, _row desc
-        ) > 1 as _is_superseded
+{#
+  Runs after the rows were added, in the same transaction: among the rows of a key that this build added to, all but the current one
+  are superseded. A row whose standing changes gets the build's number, so that what follows from it is computed again.
+  Equal keys that hold the event time lie in one day, unless a rule is broken: then only the days at hand are searched.
+#}
+{% macro settle_versions() -%}
+    {%- set keys = config.get('meta')['keys'] -%}
+    {%- set version = config.get('meta')['version'] -%}
+    {%- set scope -%}
+    {% if config.get('meta')['within_day'] %}(_day in (select _day from {{ this }} where _build_id = {{ build_id() }}) or _broken_rules is not null){% else %}1 = 1{% endif %}
+    {%- endset -%}
+    update {{ this }} as target
+    set _is_superseded = settled.is_superseded, _build_id = {{ build_id() }}
     from (
         select
-            {%- for column in columns %}
-            {{ column }},
-            {%- endfor %}
-            _load_id, _row, _broken_rules, _day, _key_hash, cast(null as boolean) as _was_superseded
-        from incoming
-        where _key_hash in (select _key_hash from repeated)
-        {%- if is_incremental() %}
-        union all
-        select
-            {%- for column in columns %}
-            {{ column }},
-            {%- endfor %}
-            _load_id, _row, _broken_rules, _day, _key_hash, _was_superseded
-        from earlier
-        {%- endif %}
-    ) as versions
-
-)
-
-select
-    {%- for column in columns %}
-    {{ column }},
-    {%- endfor %}
-    _load_id,
-    _row,
-    _day,
-    _broken_rules,
-    false as _is_superseded,
-    cast({{ build_id() }} as bigint) as _build_id
-from incoming
-where _key_hash not in (select _key_hash from repeated)
-union all
-select
-    {%- for column in columns %}
-    {{ column }},
-    {%- endfor %}
-    _load_id,
-    _row,
-    _day,
-    _broken_rules,
-    _is_superseded,
-    cast({{ build_id() }} as bigint) as _build_id
-from ranked
-where _was_superseded is null or _was_superseded <> _is_superseded
-{% endmacro %}
-
-{# Rows are replaced by load and row; a day's predicate keeps the search to the days at hand. #}
-{% macro get_incremental_replace_rows_sql(arg_dict) -%}
-    {%- set columns = get_quoted_csv(arg_dict['dest_columns'] | map(attribute='name')) -%}
-    delete from {{ arg_dict['target_relation'] }}
-    where _day in (select _day from {{ arg_dict['temp_relation'] }})
-        and (_load_id, _row) in (select (_load_id, _row) from {{ arg_dict['temp_relation'] }});
-    insert into {{ arg_dict['target_relation'] }} ({{ columns }})
-    select {{ columns }} from {{ arg_dict['temp_relation'] }}
+            _load_id,
+            _row,
+            _is_superseded as was_superseded,
+            row_number() over (
+                partition by {{ keys | join(', ') }}
+                order by
+                    case when _broken_rules is null then 0 else 1 end
+                    {%- if version %}, {{ version }} desc nulls last{% endif %}, _load_id desc, _row desc
+            ) > 1 as is_superseded
+        from {{ this }}
+        where {% for key in keys %}{{ key }} is not null and {% endfor %}{{ scope }}
+            and {{ quick_hash(keys) }} in (
+                select {{ quick_hash(keys) }} from {{ this }}
+                where {{ scope }}
+                group by {{ quick_hash(keys) }}
+                having count(*) > 1 and max(_build_id) = {{ build_id() }}
+            )
+    ) as settled
+    where target._load_id = settled._load_id
+        and target._row = settled._row
+        and settled.is_superseded <> settled.was_superseded
 {%- endmacro %}
 
 {# Tables of the entity's ledger, beside its base table: the loads taken, and per load and day what became of the rows. #}

@@ -9,6 +9,7 @@ again, is taken. A file that changes while it is read is left for the next pull.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import hashlib
@@ -132,19 +133,22 @@ def _mark(path: Path) -> str:
 
 
 def _digest(path: Path) -> str:
-    """sha256 of the file; a gzip that ends too early or is damaged is refused, since DuckDB reads what is left of it as if whole."""
-    digest, inflate, whole = hashlib.sha256(), zlib.decompressobj(wbits=31), path.suffix != ".gz"
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-            while block and path.suffix == ".gz":
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_whole(path: Path) -> None:
+    """Raises EOFError or zlib.error where a gzip ends too early or is damaged: DuckDB reads what is left of it as if it were whole."""
+    inflate, whole = zlib.decompressobj(wbits=31), path.suffix != ".gz"
+    with path.open("rb") as file:
+        while path.suffix == ".gz" and (block := file.read(1 << 20)):
+            while block:
                 inflate.decompress(block)
                 whole, block = inflate.eof, inflate.unused_data
                 if whole:
                     inflate = zlib.decompressobj(wbits=31)
     if not whole:
         raise EOFError("it ends in the middle")
-    return digest.hexdigest()
 
 
 @contextmanager
@@ -160,31 +164,75 @@ def _engine() -> Iterator[duckdb.DuckDBPyConnection]:
 
 def _land(entity: Entity, path: Path, number: int, load_id: str, part: Path, key: bytes) -> tuple[list[str], int]:
     """Write one file as one part; returns its column names and its rows."""
-    select = _csv if str(entity.server.file_format).startswith("csv") else _ndjson
+    is_csv = str(entity.server.file_format).startswith("csv")
     is_utf8 = entity.server.encoding.upper().replace("_", "-") in ("UTF-8", "UTF8")
-
-    def copy(engine: duckdb.DuckDBPyConnection, source: str) -> tuple[list[str], int]:
-        refused: duckdb.Error | None = None
-        for selection, columns in select(entity, engine, source):
-            try:
-                return columns, _copy(entity, engine, selection, columns, number, load_id, part, key)
-            except duckdb.InvalidInputException as error:
-                refused = error
-        assert refused is not None
-        raise refused
-
     with _engine() as engine:
+        if is_utf8 and not is_csv and not entity.identifiers and (shape := _first_shape(path)):
+            with contextlib.suppress(duckdb.Error):  # a line of another shape: below it is told which
+                rows = _copy(entity, engine, shape.select(path), shape.columns, number, load_id, part, key)
+                if shape.explains(engine, part, rows, path):
+                    return shape.columns, rows
+        _check_whole(path)
+        select = _csv if is_csv else _ndjson
         if is_utf8:
             try:
-                return copy(engine, str(path))
+                selection, columns = select(entity, engine, str(path))
+                return columns, _copy(entity, engine, selection, columns, number, load_id, part, key)
             except duckdb.Error as error:
                 if "utf" not in str(error).lower() and "unicode" not in str(error).lower():
                     raise
         transcoded = _transcode(entity, path)
         try:
-            return copy(engine, transcoded)
+            selection, columns = select(entity, engine, transcoded)
+            return columns, _copy(entity, engine, selection, columns, number, load_id, part, key)
         finally:
             fsspec.filesystem("memory").rm(transcoded.removeprefix("memory://"))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The fields of a file's first record, and the bytes of a line beyond their values: names, quotes, commas, the line's end.
+
+    Most exports repeat one shape. Where frames and values together make up every byte of a file, it holds no other field, and every
+    number was read with the digits that were sent; so such a file need not be looked at line by line.
+    """
+
+    columns: list[str]
+    frame: int
+
+    def select(self, path: Path) -> str:
+        """SQL that reads the fields as text; it fails at a line that is no record."""
+        fields = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in self.columns)
+        return f"select * from read_json({_text(str(path))}, format='newline_delimited', maximum_object_size=16777216, columns={{{fields}}})"
+
+    def explains(self, engine: duckdb.DuckDBPyConnection, part: Path, rows: int, path: Path) -> bool:
+        """Whether the part's rows are all that the file holds. The size of a gzip's content stands in its last four bytes (RFC 1952)."""
+        if path.suffix == ".gz":
+            with path.open("rb") as file:
+                file.seek(-4, os.SEEK_END)
+                size = int.from_bytes(file.read(4), "little")
+        else:
+            size = path.stat().st_size
+        if not rows:
+            return size == 0
+        lengths = " + ".join(f"sum(strlen({_quoted(name)}))" for name in self.columns)
+        counts = ", ".join(f"count({_quoted(name)})" for name in self.columns)
+        [(length, *present)] = engine.execute(f"select {lengths}, {counts} from read_parquet({_text(str(part))})").fetchall()
+        expected = int(length) + rows * self.frame
+        return all(count == rows for count in present) and size in (expected % 2**32, (expected - 1) % 2**32)
+
+
+def _first_shape(path: Path) -> Shape | None:
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as file:
+            line = file.readline(1 << 20)
+        record = parse(line.decode())
+    except (OSError, EOFError, zlib.error, ValueError):
+        return None
+    if not isinstance(record, dict) or not record or any(isinstance(value, (dict, list)) or value is None for value in record.values()):
+        return None
+    return Shape(list(record), len(line.rstrip(b"\n")) + 1 - sum(len(str(as_text(value)).encode()) for value in record.values()))
 
 
 def _transcode(entity: Entity, path: Path) -> str:
@@ -211,7 +259,7 @@ def _copy(
     return int(rows)
 
 
-def _csv(entity: Entity, engine: duckdb.DuckDBPyConnection, source: str) -> Iterator[Selection]:
+def _csv(entity: Entity, engine: duckdb.DuckDBPyConnection, source: str) -> Selection:
     """The rows of a CSV file with a header, all as text; lines that do not fit the header are kept as they are."""
     header = _header(entity, source)
     columns = [name or f"column{position}" for position, name in enumerate(header)]
@@ -233,7 +281,7 @@ def _csv(entity: Entity, engine: duckdb.DuckDBPyConnection, source: str) -> Iter
             f"select {empty}, csv_line from (select line, min(csv_line) as csv_line from rejects group by line order by line)"
         )
         columns = [*columns, MALFORMED]
-    yield select, columns
+    return select, columns
 
 
 def _header(entity: Entity, source: str) -> list[str]:
@@ -243,63 +291,32 @@ def _header(entity: Entity, source: str) -> list[str]:
     return next(csv.reader([first], delimiter=entity.server.delimiter), [])
 
 
-def _ndjson(entity: Entity, engine: duckdb.DuckDBPyConnection, source: str) -> Iterator[Selection]:
-    """The records of an NDJSON file, each top-level field as text; numbers keep the digits that were sent.
-
-    Most exports repeat the shape of their first record. That is tried first, and fails at the first line that holds another field or
-    is no record; only then are the fields of all lines collected.
-    """
+def _ndjson(entity: Entity, engine: duckdb.DuckDBPyConnection, source: str) -> Selection:
+    """The records of an NDJSON file, each top-level field as text; numbers keep the digits that were sent."""
     lines = (
         f"(select column0 as line from read_csv({_text(source)}, columns={{column0: 'VARCHAR'}}, auto_detect=false, header=false, "
         "delim='\x01', quote='', escape='', max_line_size=16777216) where column0 is not null)"
     )
-    first = engine.execute(f"select line from {lines} limit 1").fetchone()
-    try:
-        record = parse(first[0]) if first else None
-    except ValueError:
-        record = None
-    if isinstance(record, dict) and record:
-        frame = len(first[0].encode()) - sum(len((as_text(value) or "").encode()) for value in record.values())
-        yield _records(entity, lines, list(record), frame=frame), list(record)
     is_record = "case when json_valid(line) then json_type(line) = 'OBJECT' else false end"
-    keys = engine.execute(f"select distinct json_keys(line) from {lines} where {is_record}").fetchall()
-    found = {name for (names,) in keys for name in names}
+    keys = engine.execute(f"select distinct case when {is_record} then json_keys(line) end from {lines}").fetchall()
+    found = {name for (names,) in keys for name in names or ()}
+    is_mixed = any(names is None for (names,) in keys)
     known = [column.source_name for column in entity.columns if column.source_name in found]
     columns = known + sorted(found - set(known))
-    yield _records(entity, lines, columns, is_record=is_record), [*columns, MALFORMED]
-
-
-def _records(entity: Entity, lines: str, columns: list[str], *, frame: int | None = None, is_record: str = "") -> str:
-    """SQL that reads ``columns`` out of the lines.
-
-    A line whose length is its frame (names, quotes, commas) and its values together holds nothing else, and its numbers stand in it
-    as they were read. In other lines numbers are searched by pattern, and taken where they are the number that the JSON reader found.
-
-    Args:
-        frame: bytes of a line beyond its values; given, a line with a field beyond ``columns`` ends the query with an error.
-        is_record: SQL that tells records from other lines, which go to ``_malformed``.
-    """
     numeric = {column.source_name for column in entity.columns if column.logical_type in ("number", "integer")}
-    listed = "[" + ", ".join(map(_text, columns)) + "]::varchar[]"
     paths = "[" + ", ".join(_text('$."' + name.replace('"', '\\"') + '"') for name in columns) + "]::varchar[]"
-    plain = "coalesce(strlen(line) = " + " + ".join([str(frame), *(f"strlen(v[{n}])" for n in range(1, len(columns) + 1))]) + ", false)"
     values = []
     for position, name in enumerate(columns, start=1):
         value = f"v[{position}]"
-        if name in numeric:
+        if name in numeric:  # the digits found by pattern, where they are the number that the JSON reader found
             pattern = _text(f'"{_regex(name)}" *: *(-?[0-9][0-9.eE+-]*)')
             sent = f"regexp_extract(line, {pattern}, 1)"
-            value = f"case when is_plain then {value} when try_cast({sent} as double) = try_cast({value} as double) then {sent} else {value} end"
-        if position == 1 and frame is not None:
-            is_other = "not coalesce(list_has_all(" + listed + ", json_keys(line)), false) or len(json_keys(line)) = 0"
-            value = f"case when not is_plain and ({is_other}) then error('another shape') else {value} end"
+            value = f"case when try_cast({sent} as double) = try_cast({value} as double) then {sent} else {value} end"
         values.append(f"{value} as {_quoted(name)}")
-    extracted = f"json_extract_string(line, {paths})"
-    if is_record:
-        extracted = f"case when {is_record} then {extracted} end"
-        values.append(f"case when {is_record} then null else line end as {MALFORMED}")
-    inner = f"select line, {extracted} as v from {lines}"
-    return f"select {', '.join(values)} from (select line, v, {plain if frame is not None else 'false'} as is_plain from ({inner}))"
+    if is_mixed:
+        values.append(f"case when is_record then null else line end as {MALFORMED}")
+    inner = f"select line, is_record, case when is_record then json_extract_string(line, {paths}) end as v"
+    return f"select {', '.join(values)} from ({inner} from (select line, {is_record} as is_record from {lines}))", columns + [MALFORMED] * is_mixed
 
 
 def _regex(text: str) -> str:

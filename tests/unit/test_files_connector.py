@@ -65,7 +65,7 @@ def test_a_field_that_turns_up_late_or_under_a_name_of_the_same_length_lands(fol
     usual = b'{"refDevice":"a","waterLevel":1.5}\n' * 3
     deliver(folder / "water_level_1.ndjson.gz", usual + b'{"refDevice":"b","water_levl":1.5}\n{"refDevice":"c","waterLevel":null,"n":1}\n', T1)
     found = rows(pull(levels, until=T1))
-    assert found[3] == {"refDevice": "b", "waterLevel": None, "n": None, "water_levl": "1.5", "_malformed": None}
+    assert found[3] == {"refDevice": "b", "waterLevel": None, "n": None, "water_levl": "1.5"}
     assert found[4]["n"] == "1" and len(found) == 5
 
 

@@ -28,7 +28,7 @@ union all
 select
     'tax_filing' as system,
     'filing' as entity,
-    max(cast(filed_date as {{ ts_type() }})) as latest_event_at
+    max({{ from_shanghai('cast(filed_date as ' ~ ts_type() ~ ')') }}) as latest_event_at
 from {{ ref('stg_tax_filing__filing') }}
 union all
 select

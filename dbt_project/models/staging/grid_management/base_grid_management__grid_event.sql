@@ -1,5 +1,5 @@
 -- made by `make generate` from sources/catalog; do not edit
-{{ base_config('grid_management__grid_event') }}
+{{ base_config('grid_management__grid_event', keys=['event_id'], version='updated_at') }}
 
 with landed as (
 
@@ -140,6 +140,6 @@ checked as (
         case when _broken_rules is null then {{ shanghai_day('occurred_at') }} else {{ shanghai_day('window_until') }} end as _day
     from judged
 
-),
+)
 
-{{ versioned(['event_id', 'incident_type_code', 'community_code', 'grid_code', 'title', 'description_text', 'location_text', 'reporter_name', 'reporter_phone', 'occurred_at', 'reported_at', 'accepted_at', 'closed_at', 'due_at', 'status', 'handling_department', 'attachments', 'updated_at'], keys=['event_id'], version='updated_at') }}
+{{ added(['event_id', 'incident_type_code', 'community_code', 'grid_code', 'title', 'description_text', 'location_text', 'reporter_name', 'reporter_phone', 'occurred_at', 'reported_at', 'accepted_at', 'closed_at', 'due_at', 'status', 'handling_department', 'attachments', 'updated_at']) }}

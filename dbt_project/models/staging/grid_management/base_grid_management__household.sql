@@ -1,5 +1,5 @@
 -- made by `make generate` from sources/catalog; do not edit
-{{ base_config('grid_management__household') }}
+{{ base_config('grid_management__household', keys=['household_code'], version='updated_at') }}
 
 with landed as (
 
@@ -94,6 +94,6 @@ checked as (
         {{ shanghai_day('window_until') }} as _day
     from judged
 
-),
+)
 
-{{ versioned(['household_code', 'address_text', 'building_code', 'room_code', 'member_count', 'is_rented', 'community_code', 'grid_code', 'updated_at'], keys=['household_code'], version='updated_at') }}
+{{ added(['household_code', 'address_text', 'building_code', 'room_code', 'member_count', 'is_rented', 'community_code', 'grid_code', 'updated_at']) }}

@@ -1,5 +1,5 @@
 -- made by `make generate` from sources/catalog; do not edit
-{{ base_config('grid_management__rented_housing') }}
+{{ base_config('grid_management__rented_housing', keys=['rented_housing_id'], version='updated_at') }}
 
 with landed as (
 
@@ -101,6 +101,6 @@ checked as (
         {{ shanghai_day('window_until') }} as _day
     from judged
 
-),
+)
 
-{{ versioned(['rented_housing_id', 'household_code', 'landlord_name', 'landlord_phone', 'room_count', 'tenant_count', 'fire_checked_date', 'community_code', 'grid_code', 'updated_at'], keys=['rented_housing_id'], version='updated_at') }}
+{{ added(['rented_housing_id', 'household_code', 'landlord_name', 'landlord_phone', 'room_count', 'tenant_count', 'fire_checked_date', 'community_code', 'grid_code', 'updated_at']) }}

@@ -1,5 +1,5 @@
 -- made by `make generate` from sources/catalog; do not edit
-{{ base_config('grid_management__resident') }}
+{{ base_config('grid_management__resident', keys=['resident_id'], version='updated_at') }}
 
 with landed as (
 
@@ -101,6 +101,6 @@ checked as (
         {{ shanghai_day('window_until') }} as _day
     from judged
 
-),
+)
 
-{{ versioned(['resident_id', 'resident_name', 'id_number', 'phone', 'gender', 'birth_date', 'residence_type', 'household_code', 'community_code', 'grid_code', 'updated_at'], keys=['resident_id'], version='updated_at') }}
+{{ added(['resident_id', 'resident_name', 'id_number', 'phone', 'gender', 'birth_date', 'residence_type', 'household_code', 'community_code', 'grid_code', 'updated_at']) }}

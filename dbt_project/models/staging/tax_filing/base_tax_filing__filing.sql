@@ -1,5 +1,5 @@
 -- made by `make generate` from sources/catalog; do not edit
-{{ base_config('tax_filing__filing') }}
+{{ base_config('tax_filing__filing', keys=['enterprise_code', 'filing_month'], version='filed_date') }}
 
 with landed as (
 
@@ -115,6 +115,6 @@ checked as (
         case when _broken_rules is null then filed_date else {{ shanghai_day('window_until') }} end as _day
     from judged
 
-),
+)
 
-{{ versioned(['enterprise_code', 'filing_month', 'enterprise_name', 'community_code', 'industry_code', 'filed_date', 'revenue_yuan', 'tax_due_yuan', 'tax_paid_yuan', 'employee_count', 'filing_status'], keys=['enterprise_code', 'filing_month'], version='filed_date') }}
+{{ added(['enterprise_code', 'filing_month', 'enterprise_name', 'community_code', 'industry_code', 'filed_date', 'revenue_yuan', 'tax_due_yuan', 'tax_paid_yuan', 'employee_count', 'filing_status']) }}

@@ -1,5 +1,5 @@
 -- made by `make generate` from sources/catalog; do not edit
-{{ base_config('waterlogging__rain_gauge') }}
+{{ base_config('waterlogging__rain_gauge', keys=['device_id', 'observed_at'], within_day=true) }}
 
 with landed as (
 
@@ -65,6 +65,6 @@ checked as (
         case when _broken_rules is null then {{ shanghai_day('observed_at') }} else {{ shanghai_day('window_until') }} end as _day
     from judged
 
-),
+)
 
-{{ versioned(['device_id', 'observed_at', 'rain_mm'], keys=['device_id', 'observed_at'], within_day=true) }}
+{{ added(['device_id', 'observed_at', 'rain_mm']) }}

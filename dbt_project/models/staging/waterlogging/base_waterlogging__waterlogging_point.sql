@@ -1,5 +1,5 @@
 -- made by `make generate` from sources/catalog; do not edit
-{{ base_config('waterlogging__waterlogging_point') }}
+{{ base_config('waterlogging__waterlogging_point', keys=['device_id'], version='modified_at') }}
 
 with landed as (
 
@@ -102,6 +102,6 @@ checked as (
         {{ shanghai_day('window_until') }} as _day
     from judged
 
-),
+)
 
-{{ versioned(['device_id', 'device_name_zh', 'device_type', 'community_code', 'location_zh', 'cadence_minutes', 'alarm_level_m', 'installed_date', 'location', 'modified_at'], keys=['device_id'], version='modified_at') }}
+{{ added(['device_id', 'device_name_zh', 'device_type', 'community_code', 'location_zh', 'cadence_minutes', 'alarm_level_m', 'installed_date', 'location', 'modified_at']) }}
