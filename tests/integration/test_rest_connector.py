@@ -90,7 +90,7 @@ def test_scalars_keep_their_text() -> None:
     assert text_frame(parse('[{"n": 1.10, "i": 7e1}]')).to_dicts() == [{"n": "1.10", "i": "7e1"}]
 
 
-def test_identifiers_are_hashed_before_they_land(department: Department, events: Entity, data) -> None:  # noqa: ANN001
+def test_identifiers_are_hashed_before_they_land(department: Department, events: Entity, data) -> None:
     department.answer = lambda request, number: JSONResponse(
         {"data": [{"eventId": "1", "reporterPhone": "10012345678", "phone2": "10012345679"}], "nextCursor": None, "total": 1}
     )

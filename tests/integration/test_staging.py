@@ -41,7 +41,8 @@ def reconciled(data: Path, entity: Entity) -> list[tuple]:
     """(landed, staged, quarantined, superseded) of each load, in order, counted from base and ledger."""
     rows = query(
         data,
-        f"""select l.landed_count, coalesce(sum(c.staged_count), 0), coalesce(sum(c.quarantined_count), 0), coalesce(sum(c.superseded_count), 0)
+        f"""select l.landed_count, coalesce(sum(c.staged_count), 0), coalesce(sum(c.quarantined_count), 0),
+            coalesce(sum(c.superseded_count), 0)
         from ledger.{entity.key}__loads as l left join ledger.{entity.key}__counts as c using (load_id)
         group by l.load_id, l.landed_count order by l.load_id""",
     )
@@ -179,7 +180,8 @@ schema:
   - {name: trapped_count, physicalName: trapped, businessName: 被困人数, logicalType: integer, logicalTypeOptions: {minimum: 0}}
   customProperties:
   - {property: typed_by_community, value: false}
-  - {property: default_class, value: {data_level: 一般, pi_class: none, sharing: 无条件, opening: 无条件, purpose: 电梯安全, retention: P5Y}}
+  - property: default_class
+    value: {data_level: 一般, pi_class: none, sharing: 无条件, opening: 无条件, purpose: 电梯安全, retention: P5Y}
 """
 
 
