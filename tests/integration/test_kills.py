@@ -1,0 +1,367 @@
+"""Kill -9 anywhere on the way of the data, run the same command again: the release equals that of an undisturbed run.
+
+Real processes throughout: the reference district serves, ``python -m orchestration update`` runs in a process group of its own, and
+the whole group is killed, dbt included. A point is reached when it is seen, never after so many seconds: either the files on disk
+or dbt's log show it, or the interpreter itself stops the process right before a system call (an audit hook, put in by the
+environment and not by the product). The group is then held still, looked at once more, and killed.
+
+Six points in one data folder, one after the other, in the suite; twenty, each from a fresh start, with the mark ``long``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from orchestration.release import RELEASE_ID, equal, read_link, read_release
+from tests.whole_way import MOMENTS, District, Warehouse, district
+
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kills"), pytest.mark.timeout(900)]
+
+# Runs in every Python of the killed command. Stops the process before the n-th call that matches, and says so.
+STOPPER = '''
+import os, re, signal, sys, threading
+_name, _nth, _pattern = os.environ["SSC_TEST_STOP"].split(" ", 2)
+_left, _pattern, _one = int(_nth), re.compile(_pattern), threading.Lock()
+
+def _hook(name, arguments):
+    global _left
+    if name == _name and _left and _pattern.search(repr(arguments)):
+        with _one:
+            _left -= 1
+            if not _left:
+                with open(os.environ["SSC_TEST_STOPPED"], "w") as file:
+                    file.write(repr(arguments))
+                os.kill(os.getpid(), signal.SIGSTOP)
+
+sys.addaudithook(_hook)
+'''
+
+
+# ------------------------------------------------------------------------------------------------------------ looking
+
+
+@dataclass
+class Look:
+    """What can be seen of a command that runs, from outside: its files and dbt's log since it was started."""
+
+    warehouse: Warehouse
+    log_from: int = 0
+    started: Counter[str] = field(default_factory=Counter)
+    ended: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def landing(self) -> Path:
+        return self.warehouse.data / "landing"
+
+    @property
+    def published(self) -> Path:
+        return self.warehouse.data / "published"
+
+    def landed(self, system: str, entity: str = "*") -> int:
+        return len(list((self.landing / system).glob(f"{entity}/[0-9]*/_manifest.json")))
+
+    def incoming(self, system: str, entity: str) -> list[Path]:
+        return list((self.landing / system / entity).glob(".incoming-*"))
+
+    def candidates(self) -> list[Path]:
+        return list((self.published / ".candidate").glob("*Z-*"))
+
+    def releases(self) -> set[str]:
+        return {path.parent.name for path in self.published.glob("*Z-*/_release.json")}
+
+    def read_dbt(self) -> None:
+        """Take in the lines that dbt wrote since the last call; a node is in the middle when it started and has not ended."""
+        path = self.warehouse.target / "dbt.log"
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            file.seek(self.log_from)
+            text = file.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        self.log_from += len(whole)
+        for line in whole.splitlines():
+            if b'"LogStartLine"' in line or b'"LogModelResult"' in line or b'"LogTestResult"' in line:
+                fact = json.loads(line)
+                name = fact["data"]["node_info"]["node_name"]
+                (self.started if fact["info"]["name"] == "LogStartLine" else self.ended)[name] += 1
+
+    def is_in_the_middle_of(self, *models: str) -> bool:
+        return any(self.started[model] > self.ended[model] for model in models)
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where to kill: in update 1 (all there is) or 2 (an increment); what must be seen; before which call to hold, if any."""
+
+    name: str
+    update: int
+    seen: Callable[[Look], bool]
+    call: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.update} {self.name}"
+
+
+def middle_of(*models: str, after: tuple[str, ...] = ()) -> Callable[[Look], bool]:
+    """One of ``models`` is being built, and all of ``after`` are."""
+
+    def seen(look: Look) -> bool:
+        look.read_dbt()
+        return look.is_in_the_middle_of(*models) and all(look.ended[model] for model in after)
+
+    return seen
+
+
+def checks_under_way(look: Look) -> bool:
+    look.read_dbt()
+    return sum(name.startswith(("not_null", "unique", "relationships", "accepted")) for name in look.ended) >= 60
+
+
+def unpublished(look: Look) -> bool:
+    """A release has its name, and ``current`` does not say so yet."""
+    return len(look.releases()) > 0 and max(look.releases()) != read_link(look.warehouse.data, "current")
+
+
+BASES = ("base_grid_management__grid_event", "base_waterlogging__water_level", "base_waterlogging__rain_gauge")
+ENTITIES = {"grid_management": 4, "tax_filing": 1, "waterlogging": 3}
+
+REST_PULL = Point("REST pull", 1, lambda look: bool(look.incoming("grid_management", "grid_event")))
+FILES_LANDING = Point(
+    "files before their folder has its name", 1,
+    lambda look: any((path / "_manifest.json").exists() for path in look.incoming("waterlogging", "water_level"))
+    and not look.landed("waterlogging", "water_level"),
+    "os.rename 1 waterlogging/water_level/[.]incoming-[^']*', '[^']*/2026",
+)  # fmt: skip
+BASE_MODELS = Point("base models", 1, middle_of(*BASES, after=("base_grid_management__household",)))
+CANDIDATE_COPY = Point(
+    "copy of the candidate", 1,
+    lambda look: any((path / "marts.duckdb").exists() and not (path / "open_data.duckdb").exists() for path in look.candidates()),
+    "shutil.copyfile 1 [.]candidate/[^']*/open_data",
+)  # fmt: skip
+MARTS = Point("marts", 2, middle_of("fct_sensor_hour", "fct_incident", "fct_enterprise_month", after=BASES))
+BEFORE_SWITCH = Point("release named, link not switched", 2, unpublished, "os.symlink 1 [.]link-current")
+SIX = (REST_PULL, FILES_LANDING, BASE_MODELS, CANDIDATE_COPY, MARTS, BEFORE_SWITCH)
+
+FURTHER = (
+    Point("between entities", 1, lambda look: look.landed("grid_management") == 1, "os.rename 2 grid_management/[^']*', '[^']*/2026"),
+    Point(
+        "manifest not yet in place", 1,
+        lambda look: bool(look.incoming("tax_filing", "filing")) and not look.landed("tax_filing"),
+        "os.rename 1 tax_filing/[^']*_manifest.json",
+    ),
+    Point(
+        "before dbt", 1,
+        lambda look: all(look.landed(system) == count for system, count in ENTITIES.items())
+        and (look.warehouse.data / "work" / "build.json").exists(),
+        "subprocess.Popen 1 dbt', (?!.*'parse').*'build'",
+    ),
+    Point("staging and first tables", 1, middle_of("int_readings_summed", "int_incidents_conformed", "stg_waterlogging__water_level")),
+    Point("open data", 1, middle_of("open_community_month", "open_waterlogging_month", "open_about")),
+    Point(
+        "build ended, results not taken over", 1,
+        lambda look: (look.warehouse.data / "build" / "run_results.tmp").exists() and not look.releases(),
+        "os.rename 1 build/run_results.json",
+    ),
+    Point("REST pull", 2, lambda look: bool(look.incoming("grid_management", "grid_event"))),
+    Point("base models", 2, middle_of(*BASES)),
+    Point("tests of dbt", 2, checks_under_way),
+    Point(
+        "between gate and candidate", 2,
+        lambda look: (look.warehouse.data / "build" / "run_results.json").exists() and not look.candidates(),
+        "os.mkdir 1 published/[.]candidate/",
+    ),
+    Point(
+        "candidate judged, without its name", 2,
+        lambda look: any((path / "_release.json").exists() for path in look.candidates()),
+        "os.rename 1 published/[.]candidate/[^']*', [^']*'[^']*/published/20",
+    ),
+    Point(
+        "new link beside the old", 2,
+        lambda look: unpublished(look) and bool(list(look.published.glob(".link-current-*"))),
+        "os.rename 1 published/current'",
+    ),
+)  # fmt: skip
+RANDOM = tuple((update, round(random.Random(f"kill {update} {n}").uniform(0.1, 0.9), 2)) for update in (1, 2) for n in range(4))
+assert len(FURTHER) + len(RANDOM) == 20
+
+
+# ------------------------------------------------------------------------------------------------------------ killing
+
+
+def kill_at(point: Point, warehouse: Warehouse, stopper: Path) -> None:
+    """Start the update, hold it at the point, see that it is there, and kill the whole process group."""
+    look = Look(warehouse)
+    dbt_log = warehouse.target / "dbt.log"
+    look.log_from = dbt_log.stat().st_size if dbt_log.exists() else 0
+    settings = {}
+    stopped = warehouse.folder / "stopped"
+    stopped.unlink(missing_ok=True)
+    if point.call:
+        paths = f"{stopper}{os.pathsep}{warehouse.environment()['PYTHONPATH']}"
+        settings = {"SSC_TEST_STOP": point.call, "SSC_TEST_STOPPED": str(stopped), "PYTHONPATH": paths}
+    process = warehouse.start("update", **settings)
+    try:
+        deadline = time.monotonic() + 300
+        while True:
+            assert process.poll() is None, f"{point}: it ended before the point was seen\n{warehouse.log.read_text()[-3000:]}"
+            assert time.monotonic() < deadline, f"{point}: not seen in 300 s\n{warehouse.log.read_text()[-3000:]}"
+            if stopped.exists() if point.call else point.seen(look):
+                os.killpg(process.pid, signal.SIGSTOP)
+                time.sleep(0.05)
+                if point.seen(look):
+                    break
+                assert not point.call, f"{point}: held at {stopped.read_text()}, but the files do not show it"
+                os.killpg(process.pid, signal.SIGCONT)  # it was over when the process stood still: wait for another
+            time.sleep(0.002)
+    finally:
+        kill(process, warehouse)
+
+
+def kill(process: subprocess.Popen[bytes], warehouse: Warehouse) -> None:
+    """Kill -9 the process group; nothing that works on this data folder may be left."""
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait(timeout=30) == -signal.SIGKILL
+    deadline = time.monotonic() + 10
+    while left := running(warehouse):
+        assert time.monotonic() < deadline, f"still running: {left}"
+        time.sleep(0.02)
+
+
+def running(warehouse: Warehouse) -> list[str]:
+    """Processes that have the warehouse's data folder as theirs."""
+    mark, found = f"SSC_DATA={warehouse.data}\0".encode(), []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (folder / "environ").read_bytes() + b"\0":
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+        except OSError:  # it ended meanwhile, or is another user's
+            continue
+    return found
+
+
+def check_readers_see_a_whole_release(warehouse: Warehouse, allowed: set[str]) -> None:
+    """Whatever was killed: nothing is served, or a release of the undisturbed run."""
+    current = read_link(warehouse.data, "current")
+    assert current is None or (current in allowed and read_release(warehouse.data / "published" / current).release_id == current)
+
+
+def check_same_end(warehouse: Warehouse, expected: Path) -> None:
+    """The release that serves equals the expected one, and the kills left nothing lying about."""
+    current = warehouse.release()
+    assert current is not None
+    comparison = equal(current, expected)
+    assert comparison, "\n".join(comparison.differences)
+    assert current.name == expected.name
+    left = [path.name for path in (warehouse.data / "published").iterdir() if not RELEASE_ID.fullmatch(path.name)]
+    assert sorted(left) == [".lock", "current"]
+    assert not list((warehouse.data / "landing").glob("*/*/.incoming-*"))
+
+
+# ------------------------------------------------------------------------------------------------------------ the tests
+
+
+@dataclass
+class Undisturbed:
+    """A run that nobody killed: its warehouse as it was after each update, and how long each took."""
+
+    warehouse: Warehouse
+    after_first: Path
+    releases: list[Path]
+    seconds: list[float]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[District]:
+    with district(tmp_path_factory.mktemp("district")) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place: District, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    warehouse = Warehouse(folder / "it", place)
+    releases, seconds = [], []
+    for number, moment in enumerate(MOMENTS):
+        place.move(moment)
+        if number == 1:
+            shutil.copytree(warehouse.data, folder / "after_first", symlinks=True)
+        started = time.monotonic()
+        warehouse.run("update")
+        seconds.append(time.monotonic() - started)
+        release = warehouse.release()
+        assert release is not None
+        releases.append(release)
+    assert releases[0].name.startswith("2026-09-30T1600Z") and releases[1].name.startswith("2026-10-31T1600Z")
+    return Undisturbed(warehouse, folder / "after_first", releases, seconds)
+
+
+@pytest.fixture(scope="module")
+def stopper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stopper")
+    (folder / "sitecustomize.py").write_text(STOPPER)
+    return folder
+
+
+def test_killed_at_six_points_ends_in_the_release_of_an_undisturbed_run(
+    place: District, undisturbed: Undisturbed, stopper: Path, tmp_path: Path
+) -> None:
+    warehouse = Warehouse(tmp_path / "killed", place)
+    warehouse.copy_parsed_project(undisturbed.warehouse)
+    allowed = {release.name for release in undisturbed.releases}
+    for update, moment in enumerate(MOMENTS, start=1):
+        place.move(moment)
+        for point in SIX:
+            if point.update == update:
+                kill_at(point, warehouse, stopper)
+                check_readers_see_a_whole_release(warehouse, allowed)
+        warehouse.run("update")
+        check_same_end(warehouse, undisturbed.releases[update - 1])
+
+
+def _fresh(update: int, place: District, undisturbed: Undisturbed, folder: Path) -> Warehouse:
+    """A warehouse that stands before the update: empty before the first, a copy of the undisturbed one before the second."""
+    warehouse = Warehouse(folder, place)
+    warehouse.copy_parsed_project(undisturbed.warehouse)
+    if update == 2:
+        shutil.copytree(undisturbed.after_first, warehouse.data, symlinks=True, dirs_exist_ok=True)
+    place.move(MOMENTS[update - 1])
+    return warehouse
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("point", FURTHER, ids=str)
+def test_killed_at_a_point(point: Point, place: District, undisturbed: Undisturbed, stopper: Path, tmp_path: Path) -> None:
+    warehouse = _fresh(point.update, place, undisturbed, tmp_path / "killed")
+    kill_at(point, warehouse, stopper)
+    check_readers_see_a_whole_release(warehouse, {release.name for release in undisturbed.releases})
+    warehouse.run("update")
+    check_same_end(warehouse, undisturbed.releases[point.update - 1])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("update", "fraction"), RANDOM)
+def test_killed_at_a_random_moment(update: int, fraction: float, place: District, undisturbed: Undisturbed, tmp_path: Path) -> None:
+    for attempt in range(4):  # a machine that got quicker may be done before the moment: then half of it
+        warehouse = _fresh(update, place, undisturbed, tmp_path / f"killed-{attempt}")
+        process = warehouse.start("update")
+        try:
+            process.wait(undisturbed.seconds[update - 1] * fraction / 2**attempt)
+        except subprocess.TimeoutExpired:
+            break
+        assert process.returncode == 0, warehouse.log.read_text()[-3000:]
+    kill(process, warehouse)
+    check_readers_see_a_whole_release(warehouse, {release.name for release in undisturbed.releases})
+    warehouse.run("update")
+    check_same_end(warehouse, undisturbed.releases[update - 1])
