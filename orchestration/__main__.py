@@ -4,6 +4,7 @@ python -m orchestration pull [SYSTEM ...]         pull what is new, of all syste
 python -m orchestration backfill SYSTEM DAY       pull one day of a system again (YYYY-MM-DD, Asia/Shanghai)
 python -m orchestration warehouse                 build, judge and release what has landed
 python -m orchestration update [SYSTEM ...]       pull, then warehouse, whatever became of single pulls
+python -m orchestration quarantine SYSTEM         what waits in quarantine, rule by rule, and where
 python -m orchestration release ...               see `python -m orchestration.release --help`
 """
 
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("system")
     command.add_argument("day")
     commands.add_parser("warehouse")
+    commands.add_parser("quarantine").add_argument("system")
     commands.add_parser("release", add_help=False)
     chosen = parser.parse_args(arguments)
     started = time.monotonic()
@@ -41,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SscError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
-    print(f"{chosen.command}: done in {time.monotonic() - started:.0f} s", flush=True)
+    if chosen.command != "quarantine":
+        print(f"{chosen.command}: done in {time.monotonic() - started:.0f} s", flush=True)
     return 0
 
 
@@ -49,10 +52,15 @@ def _run(chosen: argparse.Namespace) -> None:
     from sources.catalogue import load_catalogue
 
     known = load_catalogue()
-    systems = [chosen.system] if chosen.command == "backfill" else getattr(chosen, "systems", []) or list(known)
+    systems = [chosen.system] if hasattr(chosen, "system") else getattr(chosen, "systems", []) or list(known)
     unknown = sorted(set(systems) - set(known))
     if unknown:
         raise SscError(f"there is no system {', '.join(unknown)}", where="sources/catalog", next_step=f"name some of {', '.join(known)}")
+    if chosen.command == "quarantine":
+        from orchestration.quarantine import report
+
+        print(report(known[chosen.system]))
+        return
     print("loading the definitions", flush=True)
     from orchestration.run import RunFailed, run_job, run_jobs
 
@@ -77,17 +85,14 @@ def _run(chosen: argparse.Namespace) -> None:
 
 
 def _is_due() -> bool:
-    """Whether a build or a release would change anything: new loads, another project, or a build that was never released."""
-    from orchestration.build import build_lock, prepare
-    from orchestration.release import read_link, read_release
+    """Whether a build or a release would change anything: new loads, another project, or a build that was not released."""
+    from orchestration.build import build_lock, is_released, prepare
 
     with build_lock(data_dir()):
-        build = prepare(data_dir())
-    current = read_link(data_dir(), "current")
-    if build.is_needed or not current or read_release(data_dir() / "published" / current).as_of < build.as_of:
-        return True
-    print(f"nothing new since {current}", flush=True)
-    return False
+        due = prepare(data_dir()).is_needed or not is_released(data_dir())
+    if not due:
+        print("nothing new since the last release", flush=True)
+    return due
 
 
 if __name__ == "__main__":

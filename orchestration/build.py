@@ -57,7 +57,24 @@ def build_lock(folder: Path | None = None) -> Iterator[None]:
 
 def dbt_environment(folder: Path | None = None) -> dict[str, str]:
     """What dbt needs in its environment beyond the caller's."""
-    return {"SSC_DATA": str(folder or data_dir()), "DBT_PROFILES_DIR": str(root() / "dbt_project"), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
+    return {
+        "SSC_DATA": str(folder or data_dir()),
+        "DBT_PROFILES_DIR": str(root() / "dbt_project"),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    }
+
+
+def mark_released(folder: Path) -> None:
+    """Note that the finished build, whose results lie in ``data/build/run_results.json``, has been released."""
+    (folder / "build" / "released").write_text(str((folder / "build" / "run_results.json").stat().st_mtime_ns))
+
+
+def is_released(folder: Path) -> bool:
+    """Whether the finished build was released; a refused one was not."""
+    try:
+        return (folder / "build" / "released").read_text() == str((folder / "build" / "run_results.json").stat().st_mtime_ns)
+    except FileNotFoundError:
+        return False
 
 
 def prepare(folder: Path | None = None) -> Build:

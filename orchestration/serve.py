@@ -130,14 +130,19 @@ def superset_python() -> str:
 
 
 def provision() -> None:
-    """Bring Superset to the state of ``dashboards/``; prints its progress.
+    """Bring Superset to the state of ``dashboards/``; prints its progress, the rest goes to ``data/logs/provision.log``.
 
     Raises:
         SscError: it failed.
     """
-    done = subprocess.run([superset_python(), "-m", "dashboards.provision"], cwd=root(), env={**os.environ, "PYTHONPATH": str(root())})
+    log = data_dir() / "logs" / "provision.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as file:
+        done = subprocess.run(
+            [superset_python(), "-m", "dashboards.provision"], cwd=root(), env={**os.environ, "PYTHONPATH": str(root())}, stderr=file
+        )
     if done.returncode:
-        raise SscError("Superset could not be provisioned", next_step="read the lines above, mend, and run the same command again")
+        raise SscError("Superset could not be provisioned", where=str(log), next_step="read its end, mend, and run the same command again")
 
 
 def start_servers(group: Children, *, schedules: bool) -> None:

@@ -17,7 +17,7 @@ import duckdb
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, dbt_assets
 
 from orchestration import gate, release, superset
-from orchestration.build import DATABASES, build_lock, dbt_environment, prepare
+from orchestration.build import DATABASES, build_lock, dbt_environment, mark_released, prepare
 from orchestration.pull import asset_key
 from orchestration.resources import dbt_executable, failure, is_command, manifest, project_dir, say, target_path
 from sources.catalogue import System
@@ -226,6 +226,7 @@ def _release() -> dg.AssetsDefinition:
         try:
             with build_lock(data):
                 made = release.make_candidate(data, judge=judge, progress=lambda line: say(context, f"release: {line}"))
+                mark_released(data)
         except ReleaseRefused as error:
             refused = error
         except SscError as error:

@@ -33,10 +33,21 @@ CLASS_VALUES: dict[str, tuple[str, ...]] = {
 PAYLOAD_ENVELOPES = {"ngsi-ld": ("id", "type", "@context")}
 UNIT_MINUTES = {"m": 1, "min": 1, "h": 60, "d": 1440, "w": 10080, "mo": 44640, "y": 527040}
 ENTITY_PROPERTIES = {
-    "typed_by_community", "default_class", "event_time", "version_column", "open_days", "pagination", "delivery",
+    "typed_by_community",
+    "default_class",
+    "event_time",
+    "version_column",
+    "open_days",
+    "pagination",
+    "delivery",
 }
 SERVER_PROPERTIES = {
-    "delivery", "payload", "since_parameter", "until_parameter", "items_field", "page_size",
+    "delivery",
+    "payload",
+    "since_parameter",
+    "until_parameter",
+    "items_field",
+    "page_size",
 }
 COLUMN_PROPERTIES = {"identifier", "data_level", "sharing", "opening", "purpose", "retention", "formats"}
 NAME = re.compile(r"[a-z][a-z0-9_]*")

@@ -21,8 +21,14 @@ MARK = "made by `make generate` from sources/catalog; do not edit"
 SQL_MARK = f"-- {MARK}\n"
 YAML_MARK = f"# {MARK}\n"
 SQL_TYPES = {
-    "string": "varchar", "integer": "bigint", "number": "double", "boolean": "boolean", "date": "date", "timestamp": "timestamp",
-    "array": "varchar", "object": "varchar",
+    "string": "varchar",
+    "integer": "bigint",
+    "number": "double",
+    "boolean": "boolean",
+    "date": "date",
+    "timestamp": "timestamp",
+    "array": "varchar",
+    "object": "varchar",
 }
 CASTS = {"integer": "as_integer", "number": "as_number", "boolean": "as_boolean", "date": "as_date", "timestamp": "as_timestamp"}
 
@@ -72,20 +78,41 @@ def base_model(entity: Entity) -> str:
         options.append("within_day=true")
     lines = [SQL_MARK + f"{{{{ base_config({', '.join(options)}) }}}}", "", "with landed as (", ""]
     lines += [f"    {{{{ landed('{entity.key}', {{"]
-    lines += [f"        '{column.name}': [{', '.join(map(_literal, (column.source_name, *column.synonyms)))}]," for column in entity.columns]
+    lines += [
+        f"        '{column.name}': [{', '.join(map(_literal, (column.source_name, *column.synonyms)))}]," for column in entity.columns
+    ]
     lines += ["    }) }}", "", "),", "", "sent as (", "", "    select"]
     for column in entity.columns:
         is_nested = column.logical_type in ("array", "object")
         value = f"{{{{ sent('{column.name}'{payload}) }}}} as {column.name}" if not is_nested else column.name
         lines.append(f"        {value},")
-    lines += ["        _malformed, _load_id, _row, window_since, window_until", "    from landed", "", "),", "", "typed as (", "", "    select"]
+    lines += [
+        "        _malformed, _load_id, _row, window_since, window_until",
+        "    from landed",
+        "",
+        "),",
+        "",
+        "typed as (",
+        "",
+        "    select",
+    ]
     for column in entity.columns:
         if column.logical_type in CASTS:
             lines.append(f"        {column.name} as {column.name}__sent,")
             lines.append(f"        {{{{ {CASTS[column.logical_type]}('{column.name}') }}}} as {column.name},")
         else:
             lines.append(f"        {column.name},")
-    lines += ["        _malformed, _load_id, _row, window_since, window_until", "    from sent", "", "),", "", "judged as (", "", "    select", "        *,"]
+    lines += [
+        "        _malformed, _load_id, _row, window_since, window_until",
+        "    from sent",
+        "",
+        "),",
+        "",
+        "judged as (",
+        "",
+        "    select",
+        "        *,",
+    ]
     lines.append("        nullif(concat_ws(',',")
     rules = row_rules(entity)
     for number, (rule, broken) in enumerate(rules):
@@ -118,7 +145,13 @@ def staging_model(entity: Entity, *, quarantined: bool) -> str:
 
 def staging_yaml(system: System) -> str:
     """dbt properties of a system: its source tables and the documentation of its models."""
-    out = [YAML_MARK + "version: 2", "", "sources:", f"  - name: {system.id}", f"    description: {_yaml(system.name_zh + ' · ' + system.owner_zh + ' · ' + system.purpose)}"]
+    out = [
+        YAML_MARK + "version: 2",
+        "",
+        "sources:",
+        f"  - name: {system.id}",
+        f"    description: {_yaml(system.name_zh + ' · ' + system.owner_zh + ' · ' + system.purpose)}",
+    ]
     out += ["    tables:"]
     for entity in system.entities:
         out += [f"      - name: {entity.name}", f"        description: {_yaml(entity.name_zh + ' · ' + entity.description)}"]
@@ -160,8 +193,7 @@ def quality_models(systems: dict[str, System]) -> dict[str, str]:
         "from {{{{ ledger_counts('{key}') }}}}\ngroup by load_id"
     )
     latest = union(
-        "select\n    '{system}' as system,\n    '{entity}' as entity,\n    max({event}) as latest_event_at\n"
-        "from {{{{ ref('stg_{key}') }}}}"
+        "select\n    '{system}' as system,\n    '{entity}' as entity,\n    max({event}) as latest_event_at\nfrom {{{{ ref('stg_{key}') }}}}"
     )
     quarantined = union(
         "select\n    '{system}' as system,\n    '{entity}' as entity,\n    _day,\n    _broken_rules,\n    cast(count(*) as bigint) as row_count\n"
@@ -181,24 +213,64 @@ def catalogue_seeds(systems: dict[str, System]) -> dict[str, str]:
     system_rows, column_rows = [], []
     for system in systems.values():
         system_rows.append(
-            [system.id, system.name_zh, system.name_en, system.owner_zh, system.domain, system.delivery,
-             int(system.frequency.total_seconds() // 60), int(system.latency.total_seconds() // 60), system.version]
+            [
+                system.id,
+                system.name_zh,
+                system.name_en,
+                system.owner_zh,
+                system.domain,
+                system.delivery,
+                int(system.frequency.total_seconds() // 60),
+                int(system.latency.total_seconds() // 60),
+                system.version,
+            ]
         )
         for entity in system.entities:
             for column in entity.columns:
                 c = column.data_class
                 column_rows.append(
-                    [system.id, entity.name, column.name, column.source_name, column.name_zh, column.logical_type, c.data_level, c.pi_class,
-                     c.sharing, c.opening, str(column.is_identifier).lower(), str(column.required).lower(), c.purpose, c.retention,
-                     str(entity.typed_by_community).lower()]
+                    [
+                        system.id,
+                        entity.name,
+                        column.name,
+                        column.source_name,
+                        column.name_zh,
+                        column.logical_type,
+                        c.data_level,
+                        c.pi_class,
+                        c.sharing,
+                        c.opening,
+                        str(column.is_identifier).lower(),
+                        str(column.required).lower(),
+                        c.purpose,
+                        c.retention,
+                        str(entity.typed_by_community).lower(),
+                    ]
                 )
     return {
         "catalogue_system.csv": _csv(
-            ["system", "name_zh", "name_en", "department_zh", "domain", "delivery", "frequency_minutes", "latency_minutes", "version"], system_rows
+            ["system", "name_zh", "name_en", "department_zh", "domain", "delivery", "frequency_minutes", "latency_minutes", "version"],
+            system_rows,
         ),
         "catalogue_column.csv": _csv(
-            ["system", "entity", "column_name", "source_name", "name_zh", "logical_type", "data_level", "pi_class", "sharing", "opening",
-             "is_identifier", "is_required", "purpose", "retention", "typed_by_community"], column_rows
+            [
+                "system",
+                "entity",
+                "column_name",
+                "source_name",
+                "name_zh",
+                "logical_type",
+                "data_level",
+                "pi_class",
+                "sharing",
+                "opening",
+                "is_identifier",
+                "is_required",
+                "purpose",
+                "retention",
+                "typed_by_community",
+            ],
+            column_rows,
         ),
     }
 
@@ -248,7 +320,9 @@ def write(project: Path, expected: dict[str, str]) -> int:
             if present == text:
                 continue
             if path.suffix != ".csv" and MARK not in present:
-                raise SscError("a hand-written file stands here", where=f"dbt_project/{name}", next_step="rename it, then run `make generate`")
+                raise SscError(
+                    "a hand-written file stands here", where=f"dbt_project/{name}", next_step="rename it, then run `make generate`"
+                )
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         touched += 1

@@ -114,9 +114,7 @@ class Landing:
         return None
 
     @contextlib.contextmanager
-    def writer(
-        self, system: str, entity: str, contract_version: str, since: datetime | None, until: datetime
-    ) -> Iterator[LoadWriter]:
+    def writer(self, system: str, entity: str, contract_version: str, since: datetime | None, until: datetime) -> Iterator[LoadWriter]:
         """A load in the making. What is not committed at the end leaves no trace."""
         parent = self.folder / system / entity
         parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -159,9 +157,9 @@ class LoadWriter:
         load_id = self.load_id(digest.hexdigest())
         columns = frame.columns
         if frame.height:
-            frame.with_row_index("_row").select(
-                *columns, pl.lit(load_id).alias("_load_id"), pl.col("_row").cast(pl.Int64)
-            ).write_parquet(self.part(0), compression="zstd", statistics=True)
+            frame.with_row_index("_row").select(*columns, pl.lit(load_id).alias("_load_id"), pl.col("_row").cast(pl.Int64)).write_parquet(
+                self.part(0), compression="zstd", statistics=True
+            )
         return self.commit(load_id, frame.height, columns, cursor_after)
 
     def commit(self, load_id: str, rows: int, columns: list[str], cursor_after: Any) -> Manifest:

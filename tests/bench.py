@@ -106,7 +106,15 @@ def build(data: Path, folder: Path, *select: str) -> tuple[float, float]:
     """Prepare and build; all models without a selection."""
     prepare = run(data, folder, sys.executable, "-c", "from orchestration.build import prepare; prepare()")
     project = str(root() / "dbt_project")
-    command = [str(Path(sys.executable).with_name("dbt")), "--quiet", "build", "--project-dir", project, "--target-path", str(data / "target")]
+    command = [
+        str(Path(sys.executable).with_name("dbt")),
+        "--quiet",
+        "build",
+        "--project-dir",
+        project,
+        "--target-path",
+        str(data / "target"),
+    ]
     command += ["--log-path", str(data / "logs"), "--exclude-resource-type", "unit_test"]
     if select:
         command += ["--exclude-resource-type", "test"]
@@ -122,12 +130,12 @@ def throughput(work: Path, readings: int) -> dict[str, Any]:
     say(f"throughput: writing {days} files")
     rows = export(folder, FIRST, days, devices, cadence)
     register(folder, devices, 1)
-    columns = "id: 'varchar', type: 'varchar', refDevice: 'varchar', dateObserved: 'timestamptz', waterLevel: 'double', batteryLevel: 'double'"
+    columns = (
+        "id: 'varchar', type: 'varchar', refDevice: 'varchar', dateObserved: 'timestamptz', waterLevel: 'double', batteryLevel: 'double'"
+    )
     say("throughput: typed load")
     load = f"create table t as select * from read_json('{folder}/water_level_*.gz', format='newline_delimited', columns={{{columns}}})"
-    seconds, _ = run(
-        data, folder, sys.executable, "-c", f"import duckdb; duckdb.connect({str(work / 'typed.duckdb')!r}).execute({load!r})"
-    )
+    seconds, _ = run(data, folder, sys.executable, "-c", f"import duckdb; duckdb.connect({str(work / 'typed.duckdb')!r}).execute({load!r})")
     say("throughput: pull")
     until = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC) + timedelta(days=days + 1)
     pulled = pull(data, folder, until)

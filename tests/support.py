@@ -27,7 +27,9 @@ def copy_of_the_project(to: Path) -> Path:
     return to
 
 
-def land(entity: Entity, rows: list[dict[str, str | None]], until: datetime, since: datetime | None = None, *, cursor: object = "c") -> Manifest:
+def land(
+    entity: Entity, rows: list[dict[str, str | None]], until: datetime, since: datetime | None = None, *, cursor: object = "c"
+) -> Manifest:
     """Land rows under the source's own column names, as a connector would."""
     with Landing().writer(entity.system, entity.name, entity.contract_version, since, until) as writer:
         frame = pl.DataFrame(rows, schema={name: pl.String for row in rows for name in row}) if rows else pl.DataFrame()
@@ -37,7 +39,15 @@ def land(entity: Entity, rows: list[dict[str, str | None]], until: datetime, sin
 def dbt(data: Path, *arguments: str, project: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run dbt on a data folder; its target and logs lie there too."""
     project = project or root() / "dbt_project"
-    command = [str(Path(sys.executable).with_name("dbt")), "--quiet", *arguments, "--project-dir", str(project), "--profiles-dir", str(project)]
+    command = [
+        str(Path(sys.executable).with_name("dbt")),
+        "--quiet",
+        *arguments,
+        "--project-dir",
+        str(project),
+        "--profiles-dir",
+        str(project),
+    ]
     command += ["--target-path", str(data / "target"), "--log-path", str(data / "logs")]
     environment = {**os.environ, **dbt_environment(data)}
     return subprocess.run(command, env=environment, cwd=project, capture_output=True, text=True, timeout=600)

@@ -203,7 +203,9 @@ class Shape:
     def select(self, path: Path) -> str:
         """SQL that reads the fields as text; it fails at a line that is no record."""
         fields = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in self.columns)
-        return f"select * from read_json({_text(str(path))}, format='newline_delimited', maximum_object_size=16777216, columns={{{fields}}})"
+        return (
+            f"select * from read_json({_text(str(path))}, format='newline_delimited', maximum_object_size=16777216, columns={{{fields}}})"
+        )
 
     def explains(self, engine: duckdb.DuckDBPyConnection, part: Path, rows: int, path: Path) -> bool:
         """Whether the part's rows are all that the file holds. The size of a gzip's content stands in its last four bytes (RFC 1952)."""
@@ -316,7 +318,9 @@ def _ndjson(entity: Entity, engine: duckdb.DuckDBPyConnection, source: str) -> S
     if is_mixed:
         values.append(f"case when is_record then null else line end as {MALFORMED}")
     inner = f"select line, is_record, case when is_record then json_extract_string(line, {paths}) end as v"
-    return f"select {', '.join(values)} from ({inner} from (select line, {is_record} as is_record from {lines}))", columns + [MALFORMED] * is_mixed
+    return f"select {', '.join(values)} from ({inner} from (select line, {is_record} as is_record from {lines}))", columns + [
+        MALFORMED
+    ] * is_mixed
 
 
 def _regex(text: str) -> str:

@@ -133,7 +133,9 @@ def _get(entity: Entity, client: httpx.Client, url: str, query: dict[str, Any]) 
             if status in (401, 403)
             else "ask the department whether the system is down, then pull again; nothing was lost"
         )
-        raise PullError(f"the server answered {status} after {ATTEMPTS if status >= 429 else 1} attempt(s)", where=where, next_step=mend) from None
+        raise PullError(
+            f"the server answered {status} after {ATTEMPTS if status >= 429 else 1} attempt(s)", where=where, next_step=mend
+        ) from None
     except (httpx.TransportError, json.JSONDecodeError) as error:
         raise PullError(
             f"no whole answer after {ATTEMPTS} attempts ({type(error).__name__}: {error})",

@@ -30,7 +30,7 @@ from tests.whole_way import MOMENTS, District, Warehouse, district
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kills"), pytest.mark.timeout(900)]
 
 # Runs in every Python of the killed command. Stops the process before the n-th call that matches, and says so.
-STOPPER = '''
+STOPPER = """
 import os, re, signal, sys, threading
 _name, _nth, _pattern = os.environ["SSC_TEST_STOP"].split(" ", 2)
 _left, _pattern, _one = int(_nth), re.compile(_pattern), threading.Lock()
@@ -46,7 +46,7 @@ def _hook(name, arguments):
                 os.kill(os.getpid(), signal.SIGSTOP)
 
 sys.addaudithook(_hook)
-'''
+"""
 
 
 # ------------------------------------------------------------------------------------------------------------ looking

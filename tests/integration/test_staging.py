@@ -203,5 +203,7 @@ def test_a_system_of_a_known_delivery_is_one_file_and_no_code(tmp_path: Path, da
     built = dbt(data, "build", "--select", "+reconciliation", "lift_safety", "stg_lift_safety__fault", project=project / "dbt_project")
     assert built.returncode == 0, built.stdout + built.stderr
     assert query(data, "select fault_id, trapped_count from staging.stg_lift_safety__fault") == [("F1", 3)]
-    counted = query(data, "select landed_count, staged_count, quarantined_count from quality.reconciliation where system = 'lift_safety'", "marts")
+    counted = query(
+        data, "select landed_count, staged_count, quarantined_count from quality.reconciliation where system = 'lift_safety'", "marts"
+    )
     assert counted == [(2, 1, 1)]

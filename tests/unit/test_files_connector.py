@@ -63,7 +63,9 @@ def test_numbers_keep_their_digits_and_nested_values_are_json(folder: Path, leve
 
 def test_a_field_that_turns_up_late_or_under_a_name_of_the_same_length_lands(folder: Path, levels: Entity) -> None:
     usual = b'{"refDevice":"a","waterLevel":1.5}\n' * 3
-    deliver(folder / "water_level_1.ndjson.gz", usual + b'{"refDevice":"b","water_levl":1.5}\n{"refDevice":"c","waterLevel":null,"n":1}\n', T1)
+    deliver(
+        folder / "water_level_1.ndjson.gz", usual + b'{"refDevice":"b","water_levl":1.5}\n{"refDevice":"c","waterLevel":null,"n":1}\n', T1
+    )
     found = rows(pull(levels, until=T1))
     assert found[3] == {"refDevice": "b", "waterLevel": None, "n": None, "water_levl": "1.5"}
     assert found[4]["n"] == "1" and len(found) == 5
@@ -135,7 +137,9 @@ def test_a_backfill_takes_its_window_and_moves_nothing(folder: Path, levels: Ent
 
 def test_a_folder_that_is_not_there_is_one_clear_sentence(monkeypatch: pytest.MonkeyPatch, levels: Entity) -> None:
     monkeypatch.setenv("SSC_WATERLOGGING_URL", "/nowhere/at/all")
-    with pytest.raises(PullError, match=r"waterlogging/water_level: the folder /nowhere/at/all is not there\. Next: .*SSC_WATERLOGGING_URL|is not there"):
+    with pytest.raises(
+        PullError, match=r"waterlogging/water_level: the folder /nowhere/at/all is not there\. Next: .*SSC_WATERLOGGING_URL|is not there"
+    ):
         pull(levels, until=T1)
 
 

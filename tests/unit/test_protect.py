@@ -14,6 +14,7 @@ from sources.settings import data_dir, secret
 
 OPENSSL = "25905db2c85478a6cb46dcc33b336e7b8657b165550f568495357f1172d21e4a"
 
+
 def test_against_an_independent_implementation() -> None:
     # printf '440304199001011234' | openssl dgst -sha256 -hmac key
     assert keyed_hash(" 440304199001011234 ", b"key") == OPENSSL

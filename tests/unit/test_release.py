@@ -41,9 +41,7 @@ class Says:
         return "水位 31 行无处可查。31 rows of water_level are unaccounted for."
 
 
-def make_build(
-    data: Path, *, until: dict[str, str] | None = None, rows: list[tuple] | None = None, backwards: bool = False
-) -> None:
+def make_build(data: Path, *, until: dict[str, str] | None = None, rows: list[tuple] | None = None, backwards: bool = False) -> None:
     """A tiny build: one mart, two governance tables, the ledger, two open tables."""
     build = data / "build"
     build.mkdir(parents=True, exist_ok=True)
