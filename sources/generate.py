@@ -174,6 +174,50 @@ def staging_yaml(system: System) -> str:
     return "\n".join(out) + "\n"
 
 
+# One entity's share of each union below; {{{{ }}}} is dbt's own {{ }}.
+LEDGER_OF_ENTITY = """\
+select
+    '{system}' as system,
+    '{entity}' as entity,
+    load_id,
+    window_since,
+    window_until,
+    landed_count,
+    bytes,
+    started_at,
+    ended_at,
+    is_demo,
+    contract_version,
+    added_columns,
+    missing_columns
+from {{{{ ledger_loads('{key}') }}}}"""
+COUNTS_OF_ENTITY = """\
+select
+    '{system}' as system,
+    '{entity}' as entity,
+    load_id,
+    cast(sum(staged_count) as bigint) as staged_count,
+    cast(sum(quarantined_count) as bigint) as quarantined_count,
+    cast(sum(superseded_count) as bigint) as superseded_count
+from {{{{ ledger_counts('{key}') }}}}
+group by load_id"""
+LATEST_OF_ENTITY = """\
+select
+    '{system}' as system,
+    '{entity}' as entity,
+    max({event}) as latest_event_at
+from {{{{ ref('stg_{key}') }}}}"""
+QUARANTINED_OF_ENTITY = """\
+select
+    '{system}' as system,
+    '{entity}' as entity,
+    _day,
+    _broken_rules,
+    cast(count(*) as bigint) as row_count
+from {{{{ ref('quarantine__{key}') }}}}
+group by _day, _broken_rules"""
+
+
 def quality_models(systems: dict[str, System]) -> dict[str, str]:
     """The unions over all entities: ledger, reconciliation, freshness, drift, quarantine summary."""
     entities = [entity for system in systems.values() for entity in system.entities]
@@ -182,23 +226,8 @@ def quality_models(systems: dict[str, System]) -> dict[str, str]:
     def union(select: str) -> str:
         return "\nunion all\n".join(select.format(system=e.system, entity=e.name, key=e.key, event=_event(e)) for e in entities) + "\n"
 
-    ledger = union(
-        "select\n    '{system}' as system,\n    '{entity}' as entity,\n    load_id,\n    window_since,\n    window_until,\n    landed_count,\n"
-        "    bytes,\n    started_at,\n    ended_at,\n    is_demo,\n    contract_version,\n    added_columns,\n    missing_columns\n"
-        "from {{{{ ledger_loads('{key}') }}}}"
-    )
-    counts = union(
-        "select\n    '{system}' as system,\n    '{entity}' as entity,\n    load_id,\n    cast(sum(staged_count) as bigint) as staged_count,\n"
-        "    cast(sum(quarantined_count) as bigint) as quarantined_count,\n    cast(sum(superseded_count) as bigint) as superseded_count\n"
-        "from {{{{ ledger_counts('{key}') }}}}\ngroup by load_id"
-    )
-    latest = union(
-        "select\n    '{system}' as system,\n    '{entity}' as entity,\n    max({event}) as latest_event_at\nfrom {{{{ ref('stg_{key}') }}}}"
-    )
-    quarantined = union(
-        "select\n    '{system}' as system,\n    '{entity}' as entity,\n    _day,\n    _broken_rules,\n    cast(count(*) as bigint) as row_count\n"
-        "from {{{{ ref('quarantine__{key}') }}}}\ngroup by _day, _broken_rules"
-    )
+    ledger, counts = union(LEDGER_OF_ENTITY), union(COUNTS_OF_ENTITY)
+    latest, quarantined = union(LATEST_OF_ENTITY), union(QUARANTINED_OF_ENTITY)
     view = "{{ config(materialized='view', database=target.database, schema='quality_internal') }}\n"
     return {
         "int_load_ledger.sql": SQL_MARK + view + depends + "\n" + ledger,
