@@ -259,7 +259,7 @@ def make_candidate(
         if not (build / file).exists():
             raise BuildError("there is no build to release", where=str(build / file), next_step=_AGAIN)
     published.mkdir(parents=True, exist_ok=True)
-    with _lock(published):
+    with release_lock(published):
         _clean(published)
         _sync_public(data)
         failures = dbt_failures(build / "run_results.json")
@@ -709,7 +709,7 @@ def approve(
     month = month or _latest_month(release)
     if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month):
         raise SscError(f"{month!r} is no month", where=release.release_id, next_step="write it as 2026-09")
-    with _lock(published):
+    with release_lock(published):
         lines = read_approvals(data)
         standing = {
             line["table_name"]
@@ -751,7 +751,7 @@ def withdraw(release_id: str | None = None, *, signed_by: str, data_dir: Path | 
     if not signed_by.strip():
         raise SscError("a withdrawal needs the name of who signs it", next_step="make withdraw BY=<name>")
     published.mkdir(parents=True, exist_ok=True)
-    with _lock(published):
+    with release_lock(published):
         lines = read_approvals(data)
         now_public = public_release(lines)
         if now_public is None:
@@ -845,7 +845,8 @@ def _sync_public(data: Path) -> str | None:
 
 
 @contextmanager
-def _lock(published: Path) -> Iterator[None]:
+def release_lock(published: Path) -> Iterator[None]:
+    """Only one process makes, removes or publishes releases at a time."""
     published.mkdir(parents=True, exist_ok=True)
     with open(published / ".lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
