@@ -17,10 +17,10 @@ class SscError(Exception):
 
     def __init__(self, what: str, *, where: str = "", next_step: str = "") -> None:
         self.what, self.where, self.next_step = what, where, next_step
-        parts = [f"{where}: {what}" if where else what]
+        said = f"{where}: {what}" if where else what
         if next_step:
-            parts.append(f"Next: {next_step}")
-        super().__init__(" ".join(parts))
+            said += f"{'' if said.endswith(('.', '。', '!', '?')) else '.'} Next: {next_step}"
+        super().__init__(said)
 
 
 class CatalogueError(SscError):

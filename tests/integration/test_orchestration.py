@@ -136,7 +136,7 @@ def test_what_fails_stays_red_alone_and_every_cause_is_named(
 def test_one_system_down_does_not_stop_the_next(instance: dg.DagsterInstance) -> None:
     down = Department({"filing": PullError("no answer", where="tax_filing/filing", next_step="wait")})
     definitions = dg.Definitions.merge(down.definitions("tax_filing"), Department().definitions("waterlogging"))
-    with pytest.raises(RunFailed, match=r"tax_filing/filing: no answer Next: wait"):
+    with pytest.raises(RunFailed, match=r"tax_filing/filing: no answer\. Next: wait"):
         run_jobs(["pull_tax_filing", "pull_waterlogging"], on=instance, definitions=definitions)
     assert {run.job_name: run.status.value for run in instance.get_runs()} == {
         "pull_tax_filing": "FAILURE",
