@@ -165,7 +165,7 @@ FURTHER = (
         "before dbt", 1,
         lambda look: all(look.landed(system) == count for system, count in ENTITIES.items())
         and (look.warehouse.data / "work" / "build.json").exists(),
-        "subprocess.Popen 1 dbt', (?!.*'parse').*'build'",
+        "subprocess.Popen 1 dbt', \\[[^]]*'build'",
     ),
     Point("staging and first tables", 1, middle_of("int_readings_summed", "int_incidents_conformed", "stg_waterlogging__water_level")),
     Point("open data", 1, middle_of("open_community_month", "open_waterlogging_month", "open_about")),
