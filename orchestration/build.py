@@ -71,8 +71,22 @@ def mark_released(folder: Path) -> None:
 
 def is_released(folder: Path) -> bool:
     """Whether the finished build was released; a refused one was not."""
+    return _is_marked(folder, "released")
+
+
+def mark_judged(folder: Path) -> None:
+    """Note that the gate let the batches of the finished build pass."""
+    (folder / "build" / "judged").write_text(str((folder / "build" / "run_results.json").stat().st_mtime_ns))
+
+
+def is_judged(folder: Path) -> bool:
+    """Whether the gate let the batches of just this build pass; another build may have followed the one it judged."""
+    return _is_marked(folder, "judged")
+
+
+def _is_marked(folder: Path, name: str) -> bool:
     try:
-        return (folder / "build" / "released").read_text() == str((folder / "build" / "run_results.json").stat().st_mtime_ns)
+        return (folder / "build" / name).read_text() == str((folder / "build" / "run_results.json").stat().st_mtime_ns)
     except FileNotFoundError:
         return False
 
@@ -86,12 +100,18 @@ def prepare(folder: Path | None = None) -> Build:
         BuildError: nothing was ever landed, or a build file cannot be opened.
     """
     folder = folder or data_dir()
-    (folder / "work" / "spill").mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / "work" / "spill", ignore_errors=True)  # what a killed build left
+    for path in (folder, folder / "work", folder / "work" / "spill"):
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
     entities = [entity for system in load_catalogue().values() for entity in system.entities]
     landing = Landing(folder / "landing")
     state = _state(folder, entities)
     fingerprints = model_fingerprints()
-    rebuild = sorted(name for name, built in state.fingerprints.items() if name in fingerprints and built != fingerprints[name])
+    changed = {name for name, built in state.fingerprints.items() if name in fingerprints and built != fingerprints[name]}
+    changed_bases = {name for name in changed if name.startswith("base_")}
+    # A base row that moves to another day, or goes, leaves nothing behind that would tell: what is made of the base is made anew.
+    made_of_them = {name for name in state.fingerprints if changed_bases and changed_bases & set(made_from(name))}
+    rebuild = sorted(changed | made_of_them)
     is_whole = state.whole == (state.last_build, project_fingerprint())
     loads_dir = folder / "work" / "loads"
     shutil.rmtree(loads_dir, ignore_errors=True)
@@ -168,25 +188,35 @@ def _state(folder: Path, entities: list[Entity]) -> _State:
 def model_fingerprints() -> dict[str, str]:
     """Per model a hash of its SQL, of all macros, and of every model and seed it is made from, as far back as the base models.
 
-    Where it changes, the model is built anew from what lies before it. A base model that changes gives all its rows a new build,
-    so what follows from it catches up by itself.
+    Where it changes, the model is built anew from what lies before it.
     """
     project = root() / "dbt_project"
     macros = hashlib.sha256(b"".join(path.read_bytes() for path in sorted((project / "macros").rglob("*.sql")))).digest()
-    texts = {path.stem: path.read_bytes() for path in sorted(project.glob("seeds/**/*.csv")) + sorted(project.glob("models/**/*.sql"))}
-    named = {name: set(re.findall(r"'(\w+)'", text.decode())) & set(texts) - {name} for name, text in texts.items()}
+    texts = _model_texts()
+    out = {}
+    for path in sorted((project / "models").rglob("*.sql")):
+        names = [name for name in made_from(path.stem) if name == path.stem or not name.startswith("base_")]
+        out[path.stem] = hashlib.sha256(macros + b"".join(texts[name] for name in names)).hexdigest()[:16]
+    return out
 
-    def made_from(name: str) -> list[str]:
-        found, waiting = {name}, {name}
-        while waiting:
-            waiting = {other for other in named[waiting.pop()] if not other.startswith("base_")} - found | waiting
-            found |= waiting
-        return sorted(found)
 
-    return {
-        path.stem: hashlib.sha256(macros + b"".join(texts[name] for name in made_from(path.stem))).hexdigest()[:16]
-        for path in sorted((project / "models").rglob("*.sql"))
-    }
+def made_from(name: str) -> list[str]:
+    """A model or seed and everything it names, and what that names, back to base models and seeds."""
+    texts = _model_texts()
+    found, waiting = {name}, [name]
+    while waiting:
+        current = waiting.pop()
+        if current.startswith("base_"):
+            continue
+        named = set(re.findall(r"'(\w+)'", texts.get(current, b"").decode())) & set(texts)
+        waiting += named - found
+        found |= named
+    return sorted(found)
+
+
+def _model_texts() -> dict[str, bytes]:
+    project = root() / "dbt_project"
+    return {path.stem: path.read_bytes() for path in sorted(project.glob("seeds/**/*.csv")) + sorted(project.glob("models/**/*.sql"))}
 
 
 def project_fingerprint() -> str:

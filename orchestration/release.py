@@ -48,7 +48,8 @@ from sources.settings import data_dir as default_data_dir
 from sources.settings import root
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
-FILES = {"marts.duckdb": ("mart", "governance"), "open_data.duckdb": ("open_data",)}
+OPEN_FILE = "open_data.duckdb"
+FILES = {"marts.duckdb": ("mart", "governance"), OPEN_FILE: ("open_data",)}
 LEFT_OUT = ("governance.release", "governance.publication_approval")
 APPROVAL_FIELDS = (
     "release_id", "month", "table_name", "disclosure_review", "secrecy_review", "signed_by", "signed_at", "is_demo", "action",
@@ -284,7 +285,10 @@ def make_candidate(
         try:
             for file in FILES:
                 say(f"copying {file} ({(build / file).stat().st_size / 1e6:,.1f} MB)")
-                _copy(build / file, candidate / file)
+                if file == OPEN_FILE:
+                    _copy_rows(build / file, candidate / file)
+                else:
+                    _copy(build / file, candidate / file)
                 _drop_internal(candidate / file)
             created_at = datetime.now(UTC).replace(microsecond=0)
             _write_governance(candidate / "marts.duckdb", release_id, whole_hash, created_at, facts, read_approvals(data))
@@ -322,6 +326,18 @@ def make_candidate(
 
 
 _AGAIN = "run `python -m orchestration warehouse`"
+
+
+def check_judged(data: Path) -> None:
+    """Raises ReleaseRefused where the gate has not let the batches of just this build pass."""
+    from orchestration.build import is_judged
+
+    if not is_judged(data):
+        raise ReleaseRefused(
+            "the gate has not let the batches of this build pass",
+            where=str(data / "build"),
+            next_step="run `make warehouse`: it judges the batches and then releases",
+        )
 
 
 def refuse(data: Path, paragraph: str, *, candidate: str = "") -> ReleaseRefused:
@@ -405,7 +421,7 @@ def _facts(build: Path, data: Path) -> _Facts:
         )
     until = {(system, entity): _utc(moment) for system, entity, moment, _, _ in ledger}
     as_of = max(until.values())
-    down = systems_down(data / "systems_down.yml", as_of)
+    down = systems_down(systems_down_path(data), as_of)
     versions = {system: str(version) for system, _, _, _, version in ledger} | known
     return _Facts(
         as_of=as_of,
@@ -428,6 +444,11 @@ def closed_month(until: dict[tuple[str, str], datetime], systems: set[str], down
         return None
     slowest = min(moment for (system, _), moment in until.items() if system in waited).astimezone(SHANGHAI)
     return f"{slowest.replace(day=1) - timedelta(days=1):%Y-%m}"
+
+
+def systems_down_path(data: Path) -> Path:
+    """The list of systems that are reported down: ``SSC_SYSTEMS_DOWN``, else ``systems_down.yml`` in the data folder."""
+    return Path(os.environ.get("SSC_SYSTEMS_DOWN") or data / "systems_down.yml")
 
 
 def systems_down(path: Path, as_of: datetime) -> set[str]:
@@ -706,6 +727,12 @@ def approve(
     unknown = sorted(set(chosen) - set(there))
     if unknown:
         raise SscError(f"it has no open table {', '.join(unknown)}", where=release.release_id, next_step=f"use some of {', '.join(there)}")
+    if missing := sorted(set(there) - set(chosen)):
+        raise SscError(
+            f"the approval leaves out {', '.join(missing)}, but residents see a release whole",
+            where=release.release_id,
+            next_step="review those tables too and approve them all, or approve nothing",
+        )
     month = month or _latest_month(release)
     if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month):
         raise SscError(f"{month!r} is no month", where=release.release_id, next_step="write it as 2026-09")
@@ -902,6 +929,14 @@ def _copy(source: Path, target: Path) -> None:
     _sync_file(target)
 
 
+def _copy_rows(source: Path, target: Path) -> None:
+    """A new file of the rows alone: a copied file would carry blocks that earlier builds freed, with figures since withheld."""
+    with _memory() as connection:
+        connection.execute(f"attach '{_quoted(source)}' as source (read_only); attach '{_quoted(target)}' as target")
+        connection.execute("copy from database source to target; checkpoint target; detach target; detach source")
+    _sync_file(target)
+
+
 def _sync_file(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -988,6 +1023,7 @@ def _run(chosen: argparse.Namespace) -> int:
         from orchestration.build import build_lock
 
         with build_lock():
+            check_judged(data)
             release = make_candidate(data, progress=lambda line: print(f"release: {line}", flush=True))
         print(release.release_id)
     elif chosen.command == "list":

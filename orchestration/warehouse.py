@@ -17,7 +17,7 @@ import duckdb
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, dbt_assets
 
 from orchestration import gate, release, superset
-from orchestration.build import DATABASES, build_lock, dbt_environment, mark_released, prepare
+from orchestration.build import DATABASES, build_lock, dbt_environment, mark_judged, mark_released, prepare
 from orchestration.pull import asset_key
 from orchestration.resources import dbt_executable, failure, is_command, manifest, project_dir, say, target_path
 from sources.catalogue import System
@@ -194,6 +194,7 @@ def _gate(served: list[dg.AssetKey]) -> dg.AssetsDefinition:
                 say(context, f"gate: {len(verdict.findings)} expectations of the batches, {len(failed)} not met")
                 if verdict.refused:
                     raise release.refuse(data, verdict.paragraph())
+                mark_judged(data)
         except SscError as error:
             raise failure(error) from error
         yield dg.MaterializeResult(asset_key=GATE, metadata={"expectations": len(verdict.findings), "not_met": len(failed)})
@@ -225,6 +226,7 @@ def _release() -> dg.AssetsDefinition:
         refused: ReleaseRefused | None = None
         try:
             with build_lock(data):
+                release.check_judged(data)
                 made = release.make_candidate(data, judge=judge, progress=lambda line: say(context, f"release: {line}"))
                 mark_released(data)
         except ReleaseRefused as error:

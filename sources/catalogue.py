@@ -47,6 +47,9 @@ SERVER_PROPERTIES = {
     "since_parameter",
     "until_parameter",
     "items_field",
+    "cursor_field",
+    "pages_field",
+    "total_field",
     "page_size",
 }
 COLUMN_PROPERTIES = {"identifier", "data_level", "sharing", "opening", "purpose", "retention", "formats"}

@@ -205,7 +205,8 @@ LATEST_OF_ENTITY = """\
 select
     '{system}' as system,
     '{entity}' as entity,
-    max({event}) as latest_event_at
+    max({event}) as latest_event_at,
+    {steady} as is_steady
 from {{{{ ref('stg_{key}') }}}}"""
 QUARANTINED_OF_ENTITY = """\
 select
@@ -224,7 +225,13 @@ def quality_models(systems: dict[str, System]) -> dict[str, str]:
     depends = "".join(f"-- depends_on: {{{{ ref('base_{entity.key}') }}}}\n" for entity in entities)
 
     def union(select: str) -> str:
-        return "\nunion all\n".join(select.format(system=e.system, entity=e.name, key=e.key, event=_event(e)) for e in entities) + "\n"
+        return (
+            "\nunion all\n".join(
+                select.format(system=e.system, entity=e.name, key=e.key, event=_event(e), steady=str(bool(e.open_days)).lower())
+                for e in entities
+            )
+            + "\n"
+        )
 
     ledger, counts = union(LEDGER_OF_ENTITY), union(COUNTS_OF_ENTITY)
     latest, quarantined = union(LATEST_OF_ENTITY), union(QUARANTINED_OF_ENTITY)

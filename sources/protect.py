@@ -9,16 +9,35 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+from pathlib import Path
 
 import polars as pl
 
 from sources.catalogue import Entity
+from sources.errors import PullError
 from sources.settings import secret
 
 
 def identifier_key() -> bytes:
     """``SSC_IDENTIFIER_KEY``, else the secret generated at first use. Losing it breaks the matching of old with new records."""
     return (os.environ.get("SSC_IDENTIFIER_KEY") or secret("identifier_key")).encode()
+
+
+def check_key(landing: Path, key: bytes) -> None:
+    """Raises PullError where the loads of a landing folder were hashed with another key: then nobody would match any more.
+
+    The mark beside the loads is a keyed hash of a constant and tells nothing of the key.
+    """
+    mark, path = keyed_hash("identifier key", key) or "", landing / "_identifier_key"
+    landing.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not path.exists():
+        path.write_text(mark)
+    elif path.read_text().strip() != mark:
+        raise PullError(
+            "the identifier key is not the one that earlier loads were hashed with",
+            where=str(path),
+            next_step="set SSC_IDENTIFIER_KEY, or restore secrets/identifier_key, as it was; to change it, start an empty landing",
+        )
 
 
 def keyed_hash(value: str | None, key: bytes) -> str | None:

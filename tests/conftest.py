@@ -12,6 +12,15 @@ os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers, tests that share expensive fixtures stay together: one Superset for all that need it, else one module."""
+    for item in items:
+        if "/browser/" in str(item.path) or "superset" in item.path.name:
+            item.add_marker(pytest.mark.xdist_group("superset"))
+        elif "/integration/" in str(item.path):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture(autouse=True)
 def _own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every test has a data folder of its own, and no setting of the person who runs it."""

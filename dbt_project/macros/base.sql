@@ -1,9 +1,10 @@
 {#
   What all base models share: taking new loads, marking superseded versions, and the entity's own ledger.
 
-  A base table keeps every landed row. Of the rows with one primary key, the current one is the whole (unbroken) row with the greatest
-  version, load and row; the others are superseded, so a repaired row releases its broken predecessor from quarantine. A row whose key
-  is incomplete supersedes nothing.
+  A base table keeps every landed row. Of the whole (unbroken) rows with one primary key, the current one has the greatest version, load
+  and row; the others are superseded. A broken row is superseded by any row of its key that landed later: a repaired one releases it
+  from quarantine, and a broken update waits there beside the whole row that stays current. A row whose key is incomplete supersedes
+  nothing.
 #}
 {% macro base_config(entity, keys, version=none, within_day=false) -%}
     {{ config(
@@ -82,12 +83,14 @@
             _load_id,
             _row,
             _is_superseded as was_superseded,
-            row_number() over (
-                partition by {{ keys | join(', ') }}
-                order by
-                    case when _broken_rules is null then 0 else 1 end
-                    {%- if version %}, {{ version }} desc nulls last{% endif %}, _load_id desc, _row desc
-            ) > 1 as is_superseded
+            case
+                when _broken_rules is null then
+                    row_number() over (
+                        partition by {{ keys | join(', ') }}, _broken_rules is null
+                        order by {% if version %}{{ version }} desc nulls last, {% endif %}_load_id desc, _row desc
+                    ) > 1
+                else row_number() over (partition by {{ keys | join(', ') }} order by _load_id desc, _row desc) > 1
+            end as is_superseded
         from {{ this }}
         where {% for key in keys %}{{ key }} is not null and {% endfor %}{{ scope }}
             and {{ quick_hash(keys) }} in (

@@ -11,6 +11,7 @@ from sources.catalogue import Entity
 from sources.connectors import files, rest
 from sources.errors import PullError
 from sources.landing import Landing, Manifest
+from sources.protect import check_key, identifier_key
 from sources.settings import now
 
 CONNECTORS = {"rest": rest.read, "files": files.read}
@@ -39,6 +40,8 @@ def pull(entity: Entity, *, since: datetime | None = None, until: datetime | Non
             where=where,
             next_step=f"use one of {', '.join(CONNECTORS)} in the catalogue",
         )
+    if entity.identifiers:
+        check_key(landing.folder, identifier_key())
     newest = landing.newest(entity.system, entity.name)
     until = (until or now()).astimezone(UTC)
     is_backfill = since is not None

@@ -64,6 +64,7 @@ def read(entity: Entity, writer: LoadWriter, cursor: dict[str, str] | None, is_b
         chosen = [path for path, mark in present.items() if int(mark.split(":")[1]) / 1e9 > floor]
     else:
         chosen = [path for path, mark in present.items() if (cursor or {}).get(path.name) != mark]
+    chosen.sort(key=lambda path: (int(present[path].split(":")[1]), path.name))  # what arrived later counts as later
     faults: list[str] = []
     files: list[Delivered] = []
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:

@@ -71,6 +71,9 @@ def _pages(entity: Entity, client: httpx.Client, url: str, writer: LoadWriter, t
     }
     if writer.since:
         query[options.get("since_parameter", "since")] = writer.since.isoformat()
+    cursor_field, pages_field, total_field = (
+        options.get(f"{name}_field", default) for name, default in (("cursor", "nextCursor"), ("pages", "pages"), ("total", "total"))
+    )
     total: int | None = None
     seen, page = 0, 1
     if entity.pagination == "page":
@@ -84,21 +87,28 @@ def _pages(entity: Entity, client: httpx.Client, url: str, writer: LoadWriter, t
                 where=f"{entity.system}/{entity.name} {url}",
                 next_step=f"compare the interface with sources/catalog/{entity.system}.yml",
             )
-        if body.get("total") is not None:
-            if total is not None and int(body["total"]) != total:
+        if body.get(total_field) is not None:
+            if total is not None and int(body[total_field]) != total:
                 raise _Changed
-            total = int(body["total"])
+            total = int(body[total_field])
         seen += len(rows)
         take(rows)
         if entity.pagination == "page":
-            if page >= int(body.get("pages") or 0) or not rows:
+            pages = body.get(pages_field)
+            if not rows or (pages is not None and page >= int(pages)):  # without a number of pages: until one is empty
                 break
             page += 1
             query["page"] = page
         else:
-            if not body.get("nextCursor"):
+            if cursor_field not in body and total is None:
+                raise PullError(
+                    f"the answer has neither {cursor_field!r} nor {total_field!r}, so nothing tells whether it is whole",
+                    where=f"{entity.system}/{entity.name} {url}",
+                    next_step=f"name the fields as cursor_field and total_field in sources/catalog/{entity.system}.yml",
+                )
+            if not body.get(cursor_field):
                 break
-            query["cursor"] = body["nextCursor"]
+            query["cursor"] = body[cursor_field]
     if total is not None and seen != total:
         raise _Changed
 

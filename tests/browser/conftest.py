@@ -46,6 +46,15 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(autouse=True)
+def _pages_closed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A page left open goes on drawing its charts, at the cost of every later test."""
+    yield
+    if "chromium" in request.fixturenames:
+        for context in request.getfixturevalue("chromium").contexts:
+            context.close()
+
+
 @pytest.fixture(scope="session")
 def artefacts() -> Path:
     folder = ROOT / "tests" / "artefacts"

@@ -234,13 +234,13 @@ def _tables(
     )
     connection.execute(
         "create table open_data.open_data.freshness as select * from (values"
-        " ('grid_management', '网格管理系统', 'Grid management', '街道办事处', timestamp '2026-10-31 15:40:00',"
+        " ('grid_management', '网格管理系统', 'Grid management', '街道办事处', 'Subdistrict Office', timestamp '2026-10-31 15:40:00',"
         "  timestamp '2026-10-31 16:00:00', 60, false, timestamp '2026-10-31 16:00:00'),"
-        " ('tax_filing', '纳税申报', 'Tax filing', '税务局', timestamp '2026-10-20 02:00:00',"
+        " ('tax_filing', '纳税申报', 'Tax filing', '税务局', 'Tax Bureau', timestamp '2026-10-20 02:00:00',"
         "  timestamp '2026-10-31 16:00:00', 43200, false, timestamp '2026-10-31 16:00:00'),"
-        " ('waterlogging', '易涝点监测发布', 'Waterlogging', '水务局', timestamp '2026-10-31 09:00:00',"
+        " ('waterlogging', '易涝点监测发布', 'Waterlogging', '水务局', 'Water Authority', timestamp '2026-10-31 09:00:00',"
         "  timestamp '2026-10-31 16:00:00', 5, true, timestamp '2026-10-31 16:00:00'))"
-        " as t(system, name_zh, name_en, department_zh, latest_event_at, window_until, frequency_minutes, is_late, as_of)"
+        " as t(system, name_zh, name_en, department_zh, department_en, latest_event_at, window_until, frequency_minutes, is_late, as_of)"
     )
 
 

@@ -197,3 +197,25 @@ def test_another_shape_of_answer_is_named(department: Department, events: Entity
     department.answer = lambda request, number: JSONResponse({"records": []})
     with pytest.raises(PullError, match="no list of records under 'data'"):
         pull(events, until=T1)
+
+
+def test_pages_without_their_number_are_read_until_one_is_empty(department: Department, households: Entity) -> None:
+    def answer(request: Request, number: int) -> Response:
+        rows = ["a", "b", "c"][(int(request.query_params["page"]) - 1) * 2 :][:2]
+        return JSONResponse({"data": [{"householdId": r} for r in rows]})
+
+    department.answer = answer
+    assert pull(households, until=T1).rows == 3
+
+
+def test_an_answer_that_does_not_tell_whether_it_is_whole_is_refused(department: Department, events: Entity) -> None:
+    department.answer = lambda request, number: JSONResponse({"data": [{"eventId": "1"}], "next": "2"})
+    with pytest.raises(PullError, match="neither 'nextCursor' nor 'total'"):
+        pull(events, until=T1)
+
+
+def test_another_identifier_key_is_refused(department: Department, events: Entity, monkeypatch: pytest.MonkeyPatch) -> None:
+    pull(events, until=T1)
+    monkeypatch.setenv("SSC_IDENTIFIER_KEY", "another key")
+    with pytest.raises(PullError, match="not the one that earlier loads were hashed with"):
+        pull(events, until=T2)

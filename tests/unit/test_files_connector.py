@@ -155,3 +155,10 @@ def test_a_truncated_gzip_is_named_holds_up_no_other_and_is_tried_again(folder: 
     assert newest is not None and newest.rows == 1
     deliver(broken, b'{"refDevice":"a"}\n', T2)
     assert pull(levels, until=T2).rows == 1
+
+
+def test_of_two_files_the_one_that_arrived_later_counts_as_later(folder: Path, levels: Entity) -> None:
+    deliver(folder / "water_level_a.ndjson.gz", b'{"refDevice":"correction"}\n', T2)
+    deliver(folder / "water_level_b.ndjson.gz", b'{"refDevice":"original"}\n', T1)
+    frame = pl.read_parquet(pull(levels, until=T2).parts).sort("_row")
+    assert frame["refDevice"].to_list() == ["original", "correction"]

@@ -263,7 +263,7 @@ KILL = """
 
 @pytest.mark.parametrize(
     ("place", "number"),
-    [("_copy", 1), ("_copy", 2), ("_write_governance", 1), ("_write_synced", 1), ("os.rename", 1), ("os.replace", 1)],
+    [("_copy", 1), ("_copy_rows", 1), ("_write_governance", 1), ("_write_synced", 1), ("os.rename", 1), ("os.replace", 1)],
 )
 def test_killed_anywhere_and_repeated_ends_in_the_same_release(tmp_path: Path, place: str, number: int) -> None:
     undisturbed, killed = tmp_path / "a", tmp_path / "b"

@@ -1,4 +1,6 @@
--- An entity is late when its newest window ended longer ago than one period and the agreed latency together allow.
+{%- set reached = 'case when latest.is_steady and latest.latest_event_at < newest.window_until then latest.latest_event_at else newest.window_until end' -%}
+-- An entity is late when its newest window ended longer ago than one period and the agreed latency together allow. Devices report
+-- steadily: there the newest reading counts, so that a folder into which nobody puts files any more is seen.
 with newest as (
 
     select
@@ -19,7 +21,7 @@ measured as (
         newest.latest_load_id,
         newest.window_until,
         latest.latest_event_at,
-        cast(floor({{ minutes_between('newest.window_until', as_of()) }}) as bigint) as lag_minutes,
+        cast(floor({{ minutes_between(reached, as_of()) }}) as bigint) as lag_minutes,
         cast(agreed.frequency_minutes + agreed.latency_minutes as bigint) as allowed_minutes
     from newest
     inner join {{ ref('catalogue_system') }} as agreed on newest.system = agreed.system
