@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kills"), pytest.
 
 # Runs in every Python of the killed command. Stops the process before the n-th call that matches, and says so.
 STOPPER = """
-import os, re, signal, sys, threading
+import os, re, signal, sys, threading, time
 _name, _nth, _pattern = os.environ["SSC_TEST_STOP"].split(" ", 2)
 _left, _pattern, _one = int(_nth), re.compile(_pattern), threading.Lock()
 
@@ -45,6 +45,7 @@ def _hook(name, arguments):
                 with open(os.environ["SSC_TEST_STOPPED"], "w") as file:
                     file.write(repr(arguments))
                 os.kill(os.getpid(), signal.SIGSTOP)
+                time.sleep(600)  # the signal goes to the main thread first; this one must not go on meanwhile
 
 sys.addaudithook(_hook)
 """
