@@ -15,7 +15,7 @@ import polars as pl
 
 from sources.catalogue import Entity
 from sources.errors import PullError
-from sources.settings import secret
+from sources.settings import secret, written_once
 
 
 def identifier_key() -> bytes:
@@ -29,10 +29,7 @@ def check_key(landing: Path, key: bytes) -> None:
     The mark beside the loads is a keyed hash of a constant and tells nothing of the key.
     """
     mark, path = keyed_hash("identifier key", key) or "", landing / "_identifier_key"
-    landing.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not path.exists():
-        path.write_text(mark)
-    elif path.read_text().strip() != mark:
+    if written_once(path, mark) != mark:
         raise PullError(
             "the identifier key is not the one that earlier loads were hashed with",
             where=str(path),

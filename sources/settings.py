@@ -70,14 +70,17 @@ def of_system(system: str, name: str, *, required: bool = True) -> str | None:
 
 def secret(name: str) -> str:
     """The secret kept in ``data/secrets/<name>``; made at first use, readable by the owner alone."""
-    path = data_dir() / "secrets" / name
+    return written_once(data_dir() / "secrets" / name, _secrets.token_urlsafe(32))
+
+
+def written_once(path: Path, text: str) -> str:
+    """What stands in a file that is written whole, once, by whoever comes first; readable by the owner alone."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not path.exists():
-        draft = path.with_name(f".{name}-{os.getpid()}-{_secrets.token_hex(4)}")  # threads ask at the same time, too
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(_secrets.token_urlsafe(32))
-        with contextlib.suppress(FileExistsError):  # another was first: its secret stands
+        draft = path.with_name(f".{path.name}-{os.getpid()}-{_secrets.token_hex(4)}")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+        with contextlib.suppress(FileExistsError):  # another was first: what it wrote stands
             os.link(draft, path)
         draft.unlink()
     return path.read_text().strip()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import duckdb
 import polars as pl
@@ -10,7 +12,7 @@ import pytest
 
 from sources.catalogue import load_catalogue
 from sources.protect import is_protected, keyed_hash, keyed_hash_sql, protect_frame
-from sources.settings import data_dir, secret
+from sources.settings import data_dir, secret, written_once
 
 OPENSSL = "25905db2c85478a6cb46dcc33b336e7b8657b165550f568495357f1172d21e4a"
 
@@ -49,3 +51,11 @@ def test_a_secret_is_made_once_and_is_the_owners_alone() -> None:
     assert len(first) >= 32 and secret("identifier_key") == first
     path = data_dir() / "secrets" / "identifier_key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_what_is_written_once_is_whole_for_all_who_come_together(data: Path) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        for round_ in range(20):
+            seen = set(pool.map(lambda n, r=round_: written_once(data / f"file{r}", f"text of {n}"), range(16)))
+            assert len(seen) == 1 and next(iter(seen)).startswith("text of ")
+    assert not list(data.glob(".*"))
