@@ -150,7 +150,7 @@ BASE_MODELS = Point("base models", 1, middle_of(*BASES, after=("base_grid_manage
 CANDIDATE_COPY = Point(
     "copy of the candidate", 1,
     lambda look: any((path / "marts.duckdb").exists() and not (path / "open_data.duckdb").exists() for path in look.candidates()),
-    "shutil.copyfile 1 [.]candidate/[^']*/open_data",
+    "open 2 [.]candidate/[^']*/marts",
 )  # fmt: skip
 MARTS = Point("marts", 2, middle_of("fct_sensor_hour", "fct_incident", "fct_enterprise_month", after=BASES))
 BEFORE_SWITCH = Point("release named, link not switched", 2, unpublished, "os.symlink 1 [.]link-current")
