@@ -74,7 +74,7 @@
     {%- set keys = config.get('meta')['keys'] -%}
     {%- set version = config.get('meta')['version'] -%}
     {%- set scope -%}
-    {% if config.get('meta')['within_day'] %}(_day in (select _day from {{ this }} where _build_id = {{ build_id() }}) or _broken_rules is not null){% else %}1 = 1{% endif %}
+    {# a new table has no other days #}{% if config.get('meta')['within_day'] and is_incremental() %}(_day in (select _day from {{ this }} where _build_id = {{ build_id() }}) or _broken_rules is not null){% else %}1 = 1{% endif %}
     {%- endset -%}
     update {{ this }} as target
     set _is_superseded = settled.is_superseded, _build_id = {{ build_id() }}
@@ -137,7 +137,8 @@
     insert into {{ ledger_loads(entity) }}
     select load_id, window_since, window_until, landed_count, bytes, contract_version, is_demo, started_at, ended_at, added_columns, missing_columns
     from {{ loads_table(entity) }};
-    delete from {{ ledger_counts(entity) }} where _day in (select _day from {{ this }} where _build_id = {{ build_id() }});
+    {%- set touched %}{% if is_incremental() %}where _day in (select _day from {{ this }} where _build_id = {{ build_id() }}){% endif %}{% endset %}
+    delete from {{ ledger_counts(entity) }} {{ touched }};
     insert into {{ ledger_counts(entity) }}
     select
         _load_id,
@@ -146,7 +147,7 @@
         count(*) filter (where not _is_superseded and _broken_rules is not null),
         count(*) filter (where _is_superseded)
     from {{ this }}
-    where _day in (select _day from {{ this }} where _build_id = {{ build_id() }})
+    {{ touched }}
     group by _load_id, _day;
     {%- endif %}
     select 1

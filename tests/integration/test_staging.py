@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
@@ -205,6 +206,7 @@ def test_a_system_of_a_known_delivery_is_one_file_and_no_code(tmp_path: Path, da
     export = tmp_path / "export"
     export.mkdir()
     (export / "fault_1.ndjson").write_text('{"id": "F1", "trapped": 3}\n{"id": "F2", "trapped": -1}\n', encoding="utf-8")
+    os.utime(export / "fault_1.ndjson", (1.7e9, 1.7e9))  # it arrived before the pull asks for it
     steps = (
         "from sources.generate import main; main([])\n"
         "from sources.catalogue import load_catalogue; from sources.connectors import pull\n"
