@@ -37,7 +37,7 @@ from typing import Any
 
 from orchestration.release import list_releases, read_link, release_lock
 from sources.errors import SscError
-from sources.landing import MANIFEST, Landing
+from sources.landing import MANIFEST, Landing, sync
 from sources.settings import data_dir as default_data_dir
 
 INDEX = "index.json"
@@ -252,7 +252,7 @@ def _copy_database(data: Path, folder: Path, index: Index) -> None:
             next_step="restore it from the backup before, or remove it and provision Superset again; the backup is as it was",
         )
     target.chmod(source.stat().st_mode & 0o777)
-    _sync(target)
+    sync(target)
     index.files[f"{index.state}/{SUPERSET_DB}"] = _hashed(target)
     _note_folders(data, SUPERSET_DB, index)
 
@@ -282,11 +282,11 @@ def _copy_immutable(data: Path, folder: Path, name: str, expected: dict[str, str
     if wrong:
         shutil.rmtree(draft)
         raise SscError(f"{', '.join(sorted(wrong))} is not what was written at first", where=name, next_step="restore it from a backup")
-    _sync(draft)
+    sync(draft)
     if target.exists():  # damaged since it was copied
         shutil.rmtree(target)
     draft.rename(target)
-    _sync(target.parent)
+    sync(target.parent)
     index.files |= {f"{name}/{file}": what for file, what in copied.items()}
     _note_folders(data, f"{name}/_", index)
     return True
@@ -372,7 +372,7 @@ def restore(folder: Path, data_dir: Path | None = None, *, progress: Progress = 
             os.symlink(named, draft / "published" / link)
         for name in sorted(os.listdir(draft)):
             os.rename(draft / name, data / name)
-        _sync(data)
+        sync(data)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     progress(f"restored {index.summary()} to {data}")
@@ -423,9 +423,9 @@ def _write_index(folder: Path, index: Index) -> None:
     if (folder / index.state).exists():
         for path in (folder / index.state).rglob("*"):
             if path.is_dir():
-                _sync(path)
+                sync(path)
     os.replace(draft, folder / INDEX)
-    _sync(folder)
+    sync(folder)
 
 
 def _hash_of(body: dict[str, Any]) -> str:
@@ -470,14 +470,6 @@ def _hashed(path: Path) -> Copied:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Copied(path.stat().st_size, digest, stat.S_IMODE(path.stat().st_mode))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

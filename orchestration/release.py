@@ -44,6 +44,7 @@ import duckdb
 import yaml
 
 from sources.errors import BuildError, ReleaseRefused, SscError
+from sources.landing import sha256_of, sync
 from sources.settings import data_dir as default_data_dir
 from sources.settings import root
 
@@ -305,14 +306,14 @@ def make_candidate(
                 "closed_month": facts.closed_month,
                 "is_month_end": _is_first_of(facts.closed_month, list_releases(data)),
                 "tables": {name: {"rows": mark.rows, "hash": mark.hash, "columns": dict(mark.columns)} for name, mark in marks.items()},
-                "files": {file: _sha256(candidate / file) for file in FILES},
+                "files": {file: sha256_of(candidate / file) for file in FILES},
             }
             _write_synced(candidate / "_release.json", json.dumps(description, ensure_ascii=False, indent=1) + "\n")
             for file in FILES:
                 (candidate / file).chmod(0o444)
-            _sync_folder(candidate)
+            sync(candidate)
             os.rename(candidate, folder)
-            _sync_folder(published)
+            sync(published)
         except OSError as error:
             raise _disk_error(error, candidate) from error
         finally:
@@ -486,7 +487,7 @@ def _drop_internal(path: Path) -> None:
     with open_file(path) as connection:
         connection.execute("drop schema if exists internal cascade")
         connection.execute("checkpoint")
-    _sync_file(path)
+    sync(path)
 
 
 def _write_governance(
@@ -525,7 +526,7 @@ def _write_governance(
             connection.execute("insert into governance.publication_approval values (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
         connection.execute("commit")
         connection.execute("checkpoint")
-    _sync_file(path)
+    sync(path)
 
 
 def _commit() -> str:
@@ -640,7 +641,7 @@ def _switch(published: Path, name: str, release_id: str) -> None:
     temporary.unlink(missing_ok=True)
     os.symlink(release_id, temporary)
     os.replace(temporary, link)
-    _sync_folder(published)
+    sync(published)
 
 
 # --------------------------------------------------------------------------------------------------------------- publication
@@ -854,7 +855,7 @@ def _append(data: Path, lines: list[dict[str, Any]]) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    _sync_folder(data)
+    sync(data)
 
 
 def _sync_public(data: Path) -> str | None:
@@ -926,7 +927,7 @@ def _copy(source: Path, target: Path) -> None:
     if free < source.stat().st_size * 1.05 + 16e6:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
     shutil.copyfile(source, target)
-    _sync_file(target)
+    sync(target)
 
 
 def _copy_rows(source: Path, target: Path) -> None:
@@ -934,18 +935,7 @@ def _copy_rows(source: Path, target: Path) -> None:
     with _memory() as connection:
         connection.execute(f"attach '{_quoted(source)}' as source (read_only); attach '{_quoted(target)}' as target")
         connection.execute("copy from database source to target; checkpoint target; detach target; detach source")
-    _sync_file(target)
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-_sync_folder = _sync_file
+    sync(target)
 
 
 def _write_synced(path: Path, text: str) -> None:
@@ -953,11 +943,6 @@ def _write_synced(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _disk_error(error: OSError, where: Path) -> SscError:

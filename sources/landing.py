@@ -166,9 +166,9 @@ class LoadWriter:
         """Make the load exist: hash and sync its parts, write the manifest last, move the folder into place."""
         sha256, size = {}, 0
         for path in sorted(self.incoming.glob("part-*.parquet")):
-            sha256[path.name] = _sha256(path)
+            sha256[path.name] = sha256_of(path)
             size += path.stat().st_size
-            _sync(path)
+            sync(path)
         manifest = Manifest(
             load_id=load_id,
             system=self.system,
@@ -193,20 +193,22 @@ class LoadWriter:
         fields = asdict(manifest)
         del fields["path"]
         draft.write_text(json.dumps(fields, ensure_ascii=False, indent=1), encoding="utf-8")
-        _sync(draft)
+        sync(draft)
         draft.rename(self.incoming / MANIFEST)
-        _sync(self.incoming)
+        sync(self.incoming)
         self.incoming.rename(target)
-        _sync(self.parent)
+        sync(self.parent)
         return replace(manifest, path=str(target))
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Hexadecimal sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file or a folder on disk before going on."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -30,7 +30,7 @@ import fsspec
 from sources.catalogue import Entity
 from sources.connectors.text import as_text, parse
 from sources.errors import PullError
-from sources.landing import LoadWriter, Manifest
+from sources.landing import LoadWriter, Manifest, sha256_of
 from sources.protect import identifier_key, is_protected, keyed_hash_sql
 from sources.settings import of_system
 
@@ -68,7 +68,7 @@ def read(entity: Entity, writer: LoadWriter, cursor: dict[str, str] | None, is_b
     faults: list[str] = []
     files: list[Delivered] = []
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        for path, digest in zip(chosen, [pool.submit(_digest, path) for path in chosen], strict=True):
+        for path, digest in zip(chosen, [pool.submit(sha256_of, path) for path in chosen], strict=True):
             try:
                 files.append(Delivered(path, present[path], digest.result()))
             except (OSError, EOFError, zlib.error) as error:
@@ -131,11 +131,6 @@ def _listing(entity: Entity, folder: Path, until: datetime) -> dict[Path, str]:
 def _mark(path: Path) -> str:
     stat = path.stat()
     return f"{stat.st_size}:{stat.st_mtime_ns}"
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_whole(path: Path) -> None:

@@ -148,7 +148,7 @@ def free_port() -> int:
 def running() -> Server:
     """The session's server, with two releases that differ in every count and one that is no demo; the first is published."""
     if not PYTHON.exists():
-        pytest.skip("Superset's environment .venv-superset is absent: make install")
+        pytest.skip("Superset's environment .venv-superset is absent: make setup")
     data = Path(tempfile.mkdtemp(prefix="ssc-superset-"))
     server = Server(data, free_port())
     atexit.register(shutil.rmtree, data, ignore_errors=True)
