@@ -33,6 +33,12 @@ help:  ## List the targets
 	@.venv/bin/uv pip sync --quiet --python .venv-superset/bin/python requirements/superset.txt
 	@touch $@
 
+.venv-spark/.stamp: requirements/spark.txt .venv/.stamp
+	@echo "Installing the environment with Spark (.venv-spark) …"
+	@$(PYTHON) -m venv --without-pip .venv-spark
+	@.venv/bin/uv pip sync --quiet --python .venv-spark/bin/python requirements/spark.txt
+	@touch $@
+
 setup: .venv/.stamp .venv-superset/.stamp  ## Install both environments from the locks
 
 demo: setup  ## Run the main job on the reference district and serve it (SERVE=0: exit when done)
@@ -93,6 +99,7 @@ upgrade: setup  ## After a new version: install the locks, migrate Superset, reb
 lock:  ## Compile the locks anew from requirements/*.in
 	@.venv/bin/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-header requirements/product.in -o requirements/product.txt
 	@.venv/bin/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-header requirements/superset.in -o requirements/superset.txt
+	@.venv/bin/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-header --constraint requirements/product.txt requirements/spark.in -o requirements/spark.txt
 
 lint: setup  ## Style of Python and SQL, types, and who may import whom
 	@.venv/bin/ruff check .
