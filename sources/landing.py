@@ -32,7 +32,10 @@ STAMP = "%Y%m%dT%H%M%SZ"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What one load holds. Times are ISO 8601 in UTC; ``sha256`` is per part; ``cursor_after`` is None for a backfill."""
+    """What one load holds. Times are ISO 8601 in UTC; ``sha256`` is per part; ``cursor_after`` is None for a backfill.
+
+    ``server`` names the server that delivered it where it is not the system's first one: each has a window and a cursor of its own.
+    """
 
     load_id: str
     system: str
@@ -48,6 +51,7 @@ class Manifest:
     is_demo: bool
     started_at: str
     ended_at: str
+    server: str = ""
     replaces: tuple[str, ...] = ()
     path: str = ""
 
@@ -94,27 +98,32 @@ class Landing:
                 next_step=f"restore the folder from a backup, or remove {path} and pull that window again",
             ) from error
 
-    def newest(self, system: str, entity: str) -> Manifest | None:
-        """The load with the greatest window_until; among equals the one that carries a cursor (a backfill carries none)."""
+    def newest(self, system: str, entity: str, server: str | None = None) -> Manifest | None:
+        """The load with the greatest window_until, of one server or of any; among equals the one that carries a cursor (a backfill
+        carries none)."""
         best: Manifest | None = None
         for load_id in reversed(self.load_ids(system, entity)):
             if best is not None and load_id.split("-")[0] != best.load_id.split("-")[0]:
                 break
             manifest = self.manifest(system, entity, load_id)
-            if manifest and (best is None or (best.cursor_after is None and manifest.cursor_after is not None)):
+            if not manifest or server not in (None, manifest.server):
+                continue
+            if best is None or (best.cursor_after is None and manifest.cursor_after is not None):
                 best = manifest
         return best
 
-    def cursor(self, system: str, entity: str) -> Any:
-        """Where the next pull goes on: the newest cursor that is not a backfill's."""
+    def cursor(self, system: str, entity: str, server: str | None = None) -> Any:
+        """Where the next pull goes on: the newest cursor of the server that is not a backfill's."""
         for load_id in reversed(self.load_ids(system, entity)):
             manifest = self.manifest(system, entity, load_id)
-            if manifest and manifest.cursor_after is not None:
+            if manifest and manifest.cursor_after is not None and server in (None, manifest.server):
                 return manifest.cursor_after
         return None
 
     @contextlib.contextmanager
-    def writer(self, system: str, entity: str, contract_version: str, since: datetime | None, until: datetime) -> Iterator[LoadWriter]:
+    def writer(
+        self, system: str, entity: str, contract_version: str, since: datetime | None, until: datetime, server: str = ""
+    ) -> Iterator[LoadWriter]:
         """A load in the making. What is not committed at the end leaves no trace."""
         parent = self.folder / system / entity
         parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -122,7 +131,7 @@ class Landing:
         incoming = parent / f".incoming-{os.getpid()}-{secrets.token_hex(4)}"
         incoming.mkdir(mode=0o700)
         try:
-            yield LoadWriter(parent, incoming, system, entity, contract_version, since, until)
+            yield LoadWriter(parent, incoming, system, entity, contract_version, since, until, server)
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
 
@@ -131,15 +140,25 @@ class LoadWriter:
     """Collects the parts of one load and commits them with their manifest."""
 
     def __init__(
-        self, parent: Path, incoming: Path, system: str, entity: str, contract_version: str, since: datetime | None, until: datetime
+        self,
+        parent: Path,
+        incoming: Path,
+        system: str,
+        entity: str,
+        contract_version: str,
+        since: datetime | None,
+        until: datetime,
+        server: str = "",
     ) -> None:
         self.parent, self.incoming = parent, incoming
         self.system, self.entity, self.contract_version = system, entity, contract_version
-        self.since, self.until = since, until
+        self.since, self.until, self.server = since, until, server
         self.started_at = datetime.now(UTC)
 
     def load_id(self, content: str) -> str:
-        """``content``: hexadecimal sha256 of what the source sent."""
+        """``content``: hexadecimal sha256 of what the source sent. Two servers that send nothing make two loads."""
+        if self.server:
+            content = hashlib.sha256(f"{self.server} {content}".encode()).hexdigest()
         return f"{self.until.astimezone(UTC).strftime(STAMP)}-{content[:12]}"
 
     def part(self, number: int) -> Path:
@@ -184,6 +203,7 @@ class LoadWriter:
             is_demo=is_demo(),
             started_at=self.started_at.isoformat(),
             ended_at=datetime.now(UTC).isoformat(),
+            server=self.server,
         )
         target = self.parent / load_id
         if (target / MANIFEST).exists():  # the same pull, landed before

@@ -76,7 +76,7 @@ def _pages(entity: Entity, client: httpx.Client, url: str, writer: LoadWriter, t
     )
     total: int | None = None
     seen, page = 0, 1
-    if entity.pagination == "page":
+    if entity.options["pagination"] == "page":
         query["page"] = page
     while True:
         body = _get(entity, client, url, query)
@@ -93,7 +93,7 @@ def _pages(entity: Entity, client: httpx.Client, url: str, writer: LoadWriter, t
             total = int(body[total_field])
         seen += len(rows)
         take(rows)
-        if entity.pagination == "page":
+        if entity.options["pagination"] == "page":
             pages = body.get(pages_field)
             if not rows or (pages is not None and page >= int(pages)):  # without a number of pages: until one is empty
                 break
