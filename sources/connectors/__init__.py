@@ -8,14 +8,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from sources.catalogue import Entity
-from sources.connectors import files, rest
+from sources.connectors import files, rest, stream
 from sources.errors import PullError
 from sources.landing import Landing, Manifest
 from sources.protect import check_key, identifier_key
 from sources.settings import now, of_system
 
 RESOLUTION = timedelta(seconds=1)  # of the clock and of load ids
-CONNECTORS = {"rest": rest.read, "files": files.read}
+CONNECTORS = {"rest": rest.read, "files": files.read, "stream": stream.read}
+EARLY = 0.75  # of a server's frequency: schedules tick a little early or late, and one that comes early must not wait for the next
 
 
 def is_set_up(entity: Entity) -> bool:
@@ -27,7 +28,7 @@ def pull(entity: Entity, *, since: datetime | None = None, until: datetime | Non
     """Pull what is new at the entity's server, or, with ``since``, backfill the window (since, until].
 
     A window without news makes an empty load, so that the clock of the data moves on. A backfill never moves the cursor. Where the
-    clock has not moved on by the server's frequency since the newest load, that load is returned and the source is not asked.
+    clock has not moved on by about the server's frequency since the newest load, that load is returned and the source is not asked.
     An entity with several servers is pulled from each of ``entity.deliveries``.
 
     Raises:
@@ -65,7 +66,7 @@ def pull(entity: Entity, *, since: datetime | None = None, until: datetime | Non
             raise PullError("the window is empty", where=where, next_step="give a since that lies before until")
         cursor = None
     elif newest:
-        if until < newest.until + (entity.server.frequency if len(entity.deliveries) > 1 else RESOLUTION):
+        if until < newest.until + (EARLY * entity.server.frequency if len(entity.deliveries) > 1 else RESOLUTION):
             return newest
         since, cursor = newest.until, landing.cursor(entity.system, entity.name, server)
     else:
