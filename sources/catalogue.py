@@ -450,7 +450,8 @@ class _Reader:
             for server in servers
             if server.delivery != "stream" or options.get("topic")
         ]
-        return replace(whole, server=by_server[0].server, source=by_server[0].source, deliveries=tuple(by_server))
+        of_each = tuple(replace(one, deliveries=tuple(by_server)) for one in by_server)
+        return replace(of_each[0], deliveries=of_each)
 
     def _class(self, values: dict[str, Any], at: tuple[Any, ...], *, whole: bool) -> dict[str, str]:
         for name, allowed in CLASS_VALUES.items():

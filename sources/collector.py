@@ -50,6 +50,7 @@ WAITING_MESSAGES = 5_000  # held in memory at most while the disk takes nothing;
 RECEIVE_MAXIMUM = 200  # messages that we take without having acknowledged one; a broker may hand out fewer (Mosquitto: 20)
 SESSION_SECONDS = 7 * 86400
 KEEP_ALIVE_SECONDS = 20
+ANSWER_SECONDS = 5.0  # a broker that does not know the version may hang up, or say nothing
 BACK_OFF_SECONDS = (1.0, 30.0)
 BEAT_SECONDS, SAY_SECONDS = 5.0, 60.0
 MALFORMED = "_malformed"
@@ -309,13 +310,13 @@ class Feed:
         except OSError as error:
             self.say("no connection", self.name, reason=str(error))
             return
-        deadline = time.monotonic() + KEEP_ALIVE_SECONDS
+        deadline = time.monotonic() + ANSWER_SECONDS
         try:
-            while (connected := client.socket() is not None) and not stop.is_set() and not self.refusal:
-                connected = self._turn(client)
-                if not self.state.connected and time.monotonic() > deadline:
+            while client.socket() is not None and not stop.is_set() and not self.refusal:
+                self._turn(client)
+                if not answered.is_set() and time.monotonic() > deadline:
                     break
-            if connected and not self.refusal:
+            if client.socket() is not None:
                 self._tidy(client)
         finally:
             client.disconnect()
@@ -323,16 +324,16 @@ class Feed:
         if self.refusal:
             self._fault(*self.refusal)
         elif not answered.is_set() and not stop.is_set():
-            self.speaks_5 = not self.speaks_5  # old brokers hang up on a version that they do not know
+            self.speaks_5 = not self.speaks_5
             self.say("no answer", self.name, next_protocol="5" if self.speaks_5 else "3.1.1")
         elif not stop.is_set() and self.state.connected:
             self.say("connection lost", self.name)
 
-    def _turn(self, client: mqtt.Client) -> bool:
-        """Read what has come, write it when no more is waiting or enough has come; returns whether the connection stands."""
+    def _turn(self, client: mqtt.Client) -> None:
+        """Read what has come; write it when no more is waiting (the broker may hand out no more before), or enough has come."""
         reading = client.socket()
         if reading is None:
-            return False
+            return
         takes_more = len(self.waiting) < WAITING_MESSAGES
         pending = takes_more and isinstance(reading, ssl.SSLSocket) and reading.pending() > 0
         seconds = 0.0 if self.waiting or pending else 0.2
@@ -347,7 +348,6 @@ class Feed:
         is_quiet = not readable and not pending
         if is_quiet or len(self.waiting) >= FLUSH_MESSAGES or time.monotonic() - self.waits_since > FLUSH_SECONDS:
             self._tidy(client)
-        return client.socket() is not None
 
     # -- from memory to disk
 

@@ -87,6 +87,7 @@ class Segments:
 
     def __init__(self, of: Path, after: int = 0) -> None:
         self.folder = of
+        spool_dir().mkdir(parents=True, exist_ok=True, mode=0o700)
         of.mkdir(parents=True, exist_ok=True, mode=0o700)
         take_over(of)
         self.last = max([after, *(number(path) for path in closed(of))])
