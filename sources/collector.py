@@ -181,8 +181,12 @@ class Feed:
         self.host, self.port = parts.hostname, port or (8883 if self.is_encrypted else 1883)
         self.user = unquote(parts.username or "")
         self.password = of_system(system.id, f"{server.setting}password", required=False)
-        self.client_id = written_once(spool.spool_dir() / system.id / server.name / "client_id", f"ssc-{secrets.token_hex(8)}")
+        id_file = spool.spool_dir() / system.id / server.name / "client_id"
+        self.has_session = id_file.exists()
+        self.client_id = written_once(id_file, f"ssc-{secrets.token_hex(8)}")
         self.say = say
+        if self.password and not self.is_encrypted and self.host not in ("127.0.0.1", "::1", "localhost"):
+            say("not encrypted", self.name, level="warning", what="the password crosses the network in clear", next_step="use mqtts://")
         self.receive_maximum = _receive_maximum()
         self.state = State(f"{parts.scheme}://{self.host}:{self.port}", rows={entity.name: 0 for entity in self.entities})
         self.key = identifier_key() if any(entity.identifiers for entity in self.entities) else b""
@@ -202,6 +206,7 @@ class Feed:
         self.speaks_5 = True
         self.disk_is_full = False
         self.refusal: tuple[str, str] | None = None
+        self.unreachable = ""
 
     # -- the way of a connection
 
@@ -259,6 +264,12 @@ class Feed:
                         f"check the user in {self.variable}URL and {self.variable}PASSWORD with the department",
                     )
                 return
+            if self.has_session and not flags.session_present:
+                self.say(
+                    "session not kept", self.name, level="warning", what="the broker had forgotten us; what was sent meanwhile is not here",
+                    next_step="the export of the system brings it, if it has one",
+                )  # fmt: skip
+            self.has_session = True
             for entity in self.entities:
                 options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
                 mid = client.subscribe(entity.source, options=options)[1] if is_5 else client.subscribe(entity.source, qos=1)[1]
@@ -275,6 +286,7 @@ class Feed:
             if not subscribed and not self.refusal:
                 self.state.protocol = "5" if is_5 else "3.1.1"
                 self.state.turn(True)
+                self.unreachable = ""
                 self._mended("connected", protocol=self.state.protocol)
 
         def on_disconnect(_: Any, __: Any, flags: Any, reason: Any, properties: Any) -> None:
@@ -308,7 +320,9 @@ class Feed:
             )
             return
         except OSError as error:
-            self.say("no connection", self.name, reason=str(error))
+            if str(error) != self.unreachable:  # it may be away for long: say it once
+                self.say("no connection", self.name, level="warning", reason=str(error))
+            self.unreachable = str(error)
             return
         deadline = time.monotonic() + ANSWER_SECONDS
         try:

@@ -1,7 +1,8 @@
 """``make bench``: what the warehouse costs, printed as JSON. Figures to compare are ratios within one run: machines differ, and are noisy.
 
 Readings are generated as the platform exports them (NDJSON, gzip, one file a day). ``BENCH_READINGS`` (default 50,000,000) sets how many
-the throughput part takes; ``BENCH_PARTS`` names the parts to run: throughput, increment. Nothing here is a test: no time decides a build.
+the throughput part takes; ``BENCH_PARTS`` names the parts to run: throughput, increment, latency. Nothing here is a test: no time decides
+a build.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import duckdb
 
 from orchestration.build import dbt_environment
 from sources.settings import root
+from tests.latency import latency
 
 ENTITY = "waterlogging__water_level"
 CHAIN = [f"base_{ENTITY}", f"stg_{ENTITY}", "+fct_sensor_hour"]
@@ -199,7 +201,7 @@ def increment(work: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    parts = (os.environ.get("BENCH_PARTS") or "throughput,increment").split(",")
+    parts = (os.environ.get("BENCH_PARTS") or "throughput,increment,latency").split(",")
     readings = int(os.environ.get("BENCH_READINGS") or 50_000_000)
     work = Path(tempfile.mkdtemp(prefix="bench-", dir=os.environ.get("BENCH_DIR")))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -209,6 +211,8 @@ def main() -> None:
             result["throughput"] = throughput(work / "throughput", readings)
         if "increment" in parts:
             result["increment"] = increment(work / "increment")
+        if "latency" in parts:
+            result["latency"] = latency(work / "latency", say)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     print(json.dumps(result, indent=1))

@@ -110,9 +110,9 @@ def fault_of_collector(entity: Entity) -> tuple[str, str] | None:
         return None
     at = datetime.fromisoformat(beat["at"])
     if datetime.now(UTC) - at > GRACE:
-        ended = "was ended" if beat.get("ended") else "has not been seen"
+        ended = "was ended at" if beat.get("ended") else "has not been seen since"
         return (
-            f"the collector {ended} since {_minute(at)}; messages wait at the broker",
+            f"the collector {ended} {_minute(at)}; messages wait at the broker",
             "start it again: `make up`, or `make collect` alone",
         )
     name = f"{entity.system}/{entity.server.name}"

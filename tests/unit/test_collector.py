@@ -301,7 +301,7 @@ LONG_AGO = datetime(2026, 1, 1, 8, 30, tzinfo=UTC)
     ("state", "said"),
     [
         ({}, r"the collector has not been seen since 2026-01-01 08:30 UTC.*Next: start it again"),
-        ({"ended": True}, r"the collector was ended since 2026-01-01 08:30 UTC"),
+        ({"ended": True}, r"the collector was ended at 2026-01-01 08:30 UTC"),
     ],
 )
 def test_a_collector_that_is_gone_is_named_after_the_load_is_there(smoke: Entity, state: dict[str, Any], said: str) -> None:
