@@ -3,7 +3,7 @@
   a day of silence into one, with no new row to say so: facts by device and day list this model in `touched_by`.
 -#}
 {{ config(materialized='table') }}
-{%- set earlier = none if should_full_refresh() else load_relation(this) %}
+{%- set earlier = as_left_before(['system', '_day', 'start_at', 'until_at']) %}
 
 with day as (
 

@@ -7,11 +7,11 @@
   of registration that any of its registrations ever named.
 -#}
 {{ config(materialized='table') }}
-{%- set earlier = none if should_full_refresh() else load_relation(this) %}
 {%- set columns = [
     'device_id', 'system', 'device_type', 'registered_at', 'community_code', 'cadence_minutes', 'alarm_level_m', 'alarm_level_pct',
     'expected_from_at',
 ] %}
+{%- set earlier = as_left_before(columns) %}
 
 with sent as (
 

@@ -4,9 +4,9 @@
   A base table is gone through once, whatever number of measures it holds.
 -#}
 {%- set sources = [
-    ('waterlogging', 'water_level', ['water_level_m'], 'battery_pct'),
-    ('waterlogging', 'rain_gauge', ['rain_mm'], none),
-    ('fire_detection', 'smoke_reading', ['smoke_obscuration_pct', 'temperature_celsius'], 'battery_pct'),
+    ('waterlogging', 'stg_waterlogging__water_level', ['water_level_m'], 'battery_pct'),
+    ('waterlogging', 'stg_waterlogging__rain_gauge', ['rain_mm'], none),
+    ('fire_detection', 'stg_fire_detection__smoke_reading', ['smoke_obscuration_pct', 'temperature_celsius'], 'battery_pct'),
 ] -%}
 {%- set touched_by = ['base_waterlogging__water_level', 'base_waterlogging__rain_gauge', 'base_fire_detection__smoke_reading'] -%}
 {{ config(
@@ -18,8 +18,8 @@
 {%- endfor %}
 
 with
-{%- for system, entity, measures, battery in sources %}
-{{ entity }} as (
+{%- for system, staging, measures, battery in sources %}
+{{ staging | replace('stg_', '') }} as (
 
     select
         device_id,
@@ -34,13 +34,13 @@ with
         max(cast({{ measure }} as decimal(18, 6))) as {{ measure }}__max,
         sum(cast({{ measure }} as decimal(18, 6))) as {{ measure }}__sum
         {%- endfor %}
-    from {{ ref('stg_' ~ system ~ '__' ~ entity) }}
+    from {{ ref(staging) }}
     where {{ is_touched('_day') }}
     group by device_id, cast(date_trunc('hour', observed_at) as {{ ts_type() }}), _day
 
 ){{ ',' if not loop.last }}
 {% endfor %}
-{%- for system, entity, measures, battery in sources %}
+{%- for system, staging, measures, battery in sources %}
 {%- set first = loop.first %}
 {%- for measure in measures %}
 {% if not (first and loop.first) %}union all{% endif %}
@@ -57,7 +57,7 @@ select
     first_at,
     last_at,
     battery_pct_min
-from {{ entity }}
+from {{ staging | replace('stg_', '') }}
 where {{ measure }}__count > 0
 {%- endfor %}
 {%- endfor %}
