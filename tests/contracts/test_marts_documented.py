@@ -52,7 +52,8 @@ INTERFACE = {
     "fct_enterprise_month": "enterprise_id filing_month community_id industry_code revenue_yuan tax_due_yuan tax_paid_yuan "
     "employee_count filed_date is_late is_corrected",
     "fct_community_month": "community_id month incident_count security_count emergency_count safety_count environment_count "
-    "police_incident_count closed_count overdue_count median_handling_minutes population_count incidents_per_10k enterprise_count late_filing_count "
+    "police_incident_count closed_count overdue_count "
+    "median_handling_minutes population_count incidents_per_10k enterprise_count late_filing_count "
     "gauge_count waterlogged_hour_count rain_mm",
     "governance_system": "system name_zh name_en department_zh domain delivery frequency_minutes latency_minutes version",
     "governance_data_dictionary": "system entity column_name source_name name_zh logical_type data_level pi_class sharing opening "
