@@ -65,6 +65,12 @@ class Register:
                 record.update(orjson.loads(override))
         return records
 
+    def values(self, column: str, numbers: np.ndarray) -> pl.Series:
+        """What stands in one source-named column of these row numbers of versions, faults aside."""
+        if column in self.versions.columns:
+            return self.versions[column][numbers]
+        return self.base[column][self.versions["_key"][numbers]]
+
     def save(self, folder: Path, name: str) -> None:
         self.base.write_parquet(folder / f"{name}.base.parquet", compression="lz4")
         self.versions.write_parquet(folder / f"{name}.versions.parquet", compression="lz4")
