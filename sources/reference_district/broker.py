@@ -13,7 +13,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
@@ -28,6 +28,7 @@ from sources.reference_district.district import DistrictError, home
 USER = "ssc"
 STREAMS = ("fire_detection", "waterlogging")  # the systems that send messages
 START_SECONDS = 15
+STOP_SECONDS = 3
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,10 @@ def running() -> Iterator[Address]:
     try:
         yield Address("127.0.0.1", server.sockets[0].getsockname()[1], USER, password)
     finally:
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(broker.shutdown(), loop).result(STOP_SECONDS)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(5)
+        thread.join(STOP_SECONDS)
 
 
 def _run(loop: asyncio.AbstractEventLoop, password: str, started: threading.Event, outcome: list[Broker | BaseException]) -> None:
@@ -130,6 +133,11 @@ def _run(loop: asyncio.AbstractEventLoop, password: str, started: threading.Even
     finally:
         started.set()
     loop.run_forever()
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    loop.close()
 
 
 def _configuration(password: str) -> BrokerConfig:

@@ -74,7 +74,7 @@ SCALES = {
         collapses=60,
         voids=420,
         settlement_points=120,
-        smoke_cadences={10: 330, 15: 90, 20: 40, 30: 20, 60: 20},
+        smoke_cadences={10: 340, 15: 85, 20: 40, 30: 20, 60: 15},
         fault_share=1.0,
     ),
     "test": Scale(
