@@ -90,6 +90,7 @@ class Point:
     day_of_month: int
     rate_mm: float
     accelerates: int | None
+    collapses: int | None  # the day on which the ground gives way; after that it is mended
 
 
 @dataclass
@@ -131,12 +132,11 @@ def generate(district: District, folder: Path) -> Generated:
             ]
     for entity, rows in truth.items():
         result.truth[entity] = pl.DataFrame(rows, infer_schema_length=None)
-    moving = [p for p in points if p.accelerates is not None]
     result.truth["settlement_point"] = pl.DataFrame(
         {
             "point_code": [p.code for p in points],
             "community_code": [p.place.code for p in points],
-            "accelerates_from": [str(date_of(p.accelerates)) if p in moving and p.accelerates is not None else None for p in points],
+            "accelerates_from": [None if p.accelerates is None else str(date_of(p.accelerates)) for p in points],
             "collapse_code": [next((t.code for t in collapses if t.point == p.code), None) for p in points],
             "arrival": [district.start + DAY] * len(points),
         },
@@ -165,16 +165,16 @@ def _points(district: District) -> list[Point]:
     count = district.scale.settlement_points
     span = district.as_of_day - district.first_day
     moving = rng.permutation(count)[: max(2, round(count * 0.06))].tolist()
-    return [
-        Point(
-            f"CJ-{n + 1:03d}",
-            places[int(rng.integers(0, len(places)))],
-            int(rng.integers(1, 28)),
-            float(rng.gamma(2, 0.15)),
-            district.first_day + int(span * rng.uniform(0.3, 0.75)) if n in moving else None,
-        )
-        for n in range(count)
-    ]
+    points = []
+    for n in range(count):
+        place = places[int(rng.integers(0, len(places)))]
+        point = Point(f"CJ-{n + 1:03d}", place, int(rng.integers(1, 28)), float(rng.gamma(2, 0.15)), None, None)
+        if n in moving:
+            share = 0.3 if n == moving[0] else float(rng.uniform(0.15, 0.85))
+            point.accelerates = district.first_day + int(span * share)
+            point.collapses = point.accelerates + int(rng.integers(70, 160))
+        points.append(point)
+    return points
 
 
 def _readings(district: District, points: list[Point]) -> list[Row]:
@@ -184,8 +184,9 @@ def _readings(district: District, points: list[Point]) -> list[Row]:
         for point in points:
             if date_of(day).day != point.day_of_month:
                 continue
-            months = 0.0 if point.accelerates is None else max(0.0, (day - point.accelerates) / 30.4)
-            now = round(point.rate_mm + (0.8 * min(months, 8) ** 1.6 if months else 0.0) + float(rng.normal(0, 0.25)), 2)
+            begun, ends = point.accelerates, point.collapses
+            months = (day - begun) / 30.4 if begun is not None and ends is not None and begun < day <= ends else 0.0
+            now = round(point.rate_mm + 1.2 * months**1.5 + float(rng.normal(0, 0.25)), 2)
             total[point.code] = round(total[point.code] + now, 2)
             if day >= district.first_day - 7:
                 rows.append(
@@ -211,8 +212,7 @@ def _collapses(district: District, points: list[Point]) -> list[Thing]:
     places, rng = _grounds(district), district.rng("collapse")
     first, span = district.first_day, day_of(district.end) - district.first_day
     count = round(district.scale.collapses * span / (district.as_of_day - first))
-    causes = [(p.place, p.accelerates + int(rng.integers(70, 160)), p.code) for p in points if p.accelerates is not None]
-    causes = [c for c in causes if c[1] < first + span]
+    causes = [(p.place, p.collapses, p.code) for p in points if p.collapses is not None and p.collapses < first + span]
     while len(causes) < count:
         day = first + int(rng.integers(0, span))
         summer = date_of(day).month in (5, 6, 7, 8, 9)
