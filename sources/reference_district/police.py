@@ -391,7 +391,8 @@ def address() -> URL:
 
 def settings_of(url: URL) -> dict[str, str]:
     """What a product needs to read it: SSC_POLICE_DISPATCH_URL, and the password apart from it."""
-    lines = {"SSC_POLICE_DISPATCH_URL": url.set(drivername=url.get_backend_name(), password=None).render_as_string(hide_password=False)}
+    bare = url._replace(drivername=url.get_backend_name(), password=None)  # URL.set leaves a password that is to be None
+    lines = {"SSC_POLICE_DISPATCH_URL": bare.render_as_string(hide_password=False)}
     return lines | ({"SSC_POLICE_DISPATCH_PASSWORD": str(url.password)} if url.password else {})
 
 
