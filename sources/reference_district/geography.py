@@ -82,7 +82,7 @@ def communities(district: District) -> tuple[Community, ...]:
 
 
 def incident_types() -> tuple[IncidentType, ...]:
-    """The types that grid workers report (weight above 0); the others are cases of the police alone."""
+    """The types that grid workers report (weight above 0); the others are cases of the police, or stand for unknown codes."""
     return tuple(t for t in all_incident_types() if t.weight > 0)
 
 

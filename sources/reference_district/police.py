@@ -42,6 +42,7 @@ from sources.reference_district.geography import SUBDISTRICTS, all_incident_type
 
 SYSTEM = "police_dispatch"
 LINKED_SHARE = 0.05
+UNKNOWN, OTHER = "9999", "A99"  # a code that no list has, and what a product can make of it
 FIRST_NUMBER = 100_001
 LATE_BATCH_AMONG = 60  # the batch committed late lies among so many of the last changes before the clock starts
 LATE_BATCH_HOURS = 2
@@ -207,6 +208,10 @@ def _dispatches(district: District, result: Generated, events: pl.DataFrame) -> 
     for i in breaker.take(12, unlinked):
         breaker.replaced[int(i)] = {"gl_bh": f"GE99{int(i):08d}"}
         breaker.note(i, "dangling_link", "kept", note="names a case that grid management does not know: it stands alone")
+    unknown = breaker.take(12, unlinked)
+    for i in unknown:
+        breaker.replaced[int(i)] = {"ajlx_dm": UNKNOWN}
+        breaker.note(i, "unknown_code", "kept", note=f"no list has the code: its type is {OTHER}, other")
     for i in np.flatnonzero(frame["late"].to_numpy() & (begun[0] < district.as_of) & np.isin(np.arange(count), breaker.pool)).tolist():
         breaker.note(i, "late", "kept", note="typed in 3 to 20 days after the call")
     for column in {name for changes in breaker.replaced.values() for name in changes}:
@@ -242,6 +247,8 @@ def _dispatches(district: District, result: Generated, events: pl.DataFrame) -> 
     successor = {c.code: c.merged_into or c.code for c in places}
     category = {t.code: t.category for t in all_incident_types()}
     kinds = [types[k].incident_type for k in kind.tolist()]
+    for i in unknown.tolist():
+        kinds[i] = OTHER
     result.truth["dispatch"] = pl.DataFrame(
         {
             "dispatch_id": ids,

@@ -22,6 +22,7 @@ from sources.reference_district.records import Generated, Register, ordered
 
 SYSTEM = "urban_management"
 LINKED_SHARE = 0.08
+UNKNOWN, OTHER = "990101", "D99"  # a code that the list of services lacks, and what a product can make of it
 FINDINGS = ["市民来电反映", "巡查员上报", "视频发现", "微信随手拍"]
 OBJECTS = ["烟头", "塑料袋", "饮料瓶", "纸盒", "花盆", "衣物", "建筑碎料", "不明物体"]
 REQUEST_COLUMNS = [
@@ -240,6 +241,10 @@ def _requests(district: District, result: Generated, events: pl.DataFrame) -> No
     for i in dangling:
         breaker.replaced[int(i)] = {"linked_case_id": f"GE99{int(i):08d}"}
         breaker.note(i, "dangling_link", "kept", note="names a case that grid management does not know: it stands alone")
+    unknown = breaker.take(12, unlinked)
+    for i in unknown:
+        breaker.replaced[int(i)] = {"service_code": UNKNOWN}
+        breaker.note(i, "unknown_code", "kept", note=f"no list has the code: its type is {OTHER}, other")
     repeated = breaker.take(150)
     for i in repeated:
         breaker.note(i, "exact_repeat", "superseded", note="every state of it is served twice")
@@ -251,6 +256,8 @@ def _requests(district: District, result: Generated, events: pl.DataFrame) -> No
     successor = {c.code: c.merged_into or c.code for c in places}
     category = {t.code: t.category for t in all_incident_types()}
     types = [rows[k].incident_type for k in kind.tolist()]
+    for i in unknown.tolist():
+        types[i] = OTHER
     result.truth["service_request"] = pl.DataFrame(
         {
             "service_request_id": ids,
