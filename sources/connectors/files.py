@@ -1,10 +1,11 @@
-"""Systems that leave files in a folder: CSV in any encoding and newline-delimited JSON, plain or gzipped, read by DuckDB.
+"""Systems that leave files in a folder: CSV in any encoding and newline-delimited JSON, plain or gzipped, read by DuckDB; workbooks,
+whose sheets ``workbooks.py`` reads.
 
 ``SSC_<SYSTEM>_URL`` is the folder (``file:///…`` or a path); the entity's ``physicalName`` is a glob of file names in it. The cursor is
 the folder as it was left: name -> size and modification time, so that a file that comes late under an old date, or is exported
 again, is taken. A file that changes while it is read is left for the next pull. Lines that are no record land whole in ``_malformed``.
 
-``_row`` is the file's number in the load times 10^9 plus the row in the file.
+``_row`` is the file's number in the load times 10^9 plus the row in the file; in a sheet that is the row's number as Excel shows it.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ from urllib.parse import unquote, urlsplit
 
 import duckdb
 import fsspec
+import polars as pl
 
 from sources.catalogue import Entity
 from sources.connectors.engine import in_memory, literal, quoted
 from sources.connectors.text import as_text, parse
+from sources.connectors.workbooks import ROW, WorkbookFault, read_sheet
 from sources.errors import PullError
 from sources.landing import LoadWriter, Manifest, sha256_of
-from sources.protect import identifier_key, is_protected, keyed_hash_sql
+from sources.protect import identifier_key, is_protected, keyed_hash_sql, protect_frame
 from sources.settings import of_system
 
 Selection = tuple[str, list[str]]  # a query whose columns are the file's, and their names
@@ -80,7 +83,7 @@ def read(entity: Entity, writer: LoadWriter, cursor: dict[str, str] | None, is_b
         part = writer.part(number)
         try:
             landed = _land(entity, files[number].path, number, load_id, part, key)
-        except (duckdb.Error, OSError, EOFError) as error:
+        except (duckdb.Error, OSError, EOFError, WorkbookFault) as error:
             faults.append(f"{files[number].path.name} ({str(error).splitlines()[0]})")
             landed = None
         if landed is None or _mark(files[number].path) != files[number].mark:
@@ -148,6 +151,8 @@ def _check_whole(path: Path) -> None:
 
 def _land(entity: Entity, path: Path, number: int, load_id: str, part: Path, key: bytes) -> tuple[list[str], int]:
     """Write one file as one part; returns its column names and its rows."""
+    if entity.server.file_format == "xlsx":
+        return _land_sheet(entity, path, number, load_id, part, key)
     is_csv = str(entity.server.file_format).startswith("csv")
     is_utf8 = entity.server.encoding.upper().replace("_", "-") in ("UTF-8", "UTF8")
     with in_memory() as engine:
@@ -172,6 +177,16 @@ def _land(entity: Entity, path: Path, number: int, load_id: str, part: Path, key
             return columns, _copy(entity, engine, selection, columns, number, load_id, part, key)
         finally:
             fsspec.filesystem("memory").rm(transcoded.removeprefix("memory://"))
+
+
+def _land_sheet(entity: Entity, path: Path, number: int, load_id: str, part: Path, key: bytes) -> tuple[list[str], int]:
+    rows = read_sheet(entity, path)
+    columns = [name for name in rows.columns if name != ROW]
+    if rows.height:
+        protect_frame(entity, rows.select(columns), key).with_columns(
+            pl.lit(load_id).alias("_load_id"), (rows[ROW] + number * FILE_STRIDE).alias("_row")
+        ).write_parquet(part, compression="zstd", statistics=True)
+    return columns, rows.height
 
 
 @dataclass(frozen=True)
