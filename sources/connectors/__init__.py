@@ -8,14 +8,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from sources.catalogue import Entity
-from sources.connectors import files, rest
+from sources.connectors import database, files, rest
 from sources.errors import PullError
 from sources.landing import Landing, Manifest
 from sources.protect import check_key, identifier_key
 from sources.settings import now, of_system
 
 RESOLUTION = timedelta(seconds=1)  # of the clock and of load ids
-CONNECTORS = {"rest": rest.read, "files": files.read}
+CONNECTORS = {"rest": rest.read, "database": database.read, "files": files.read}
 
 
 def is_set_up(entity: Entity) -> bool:
