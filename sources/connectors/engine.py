@@ -9,9 +9,9 @@ import duckdb
 
 
 @contextmanager
-def in_memory() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB of one thread in memory; what is parallel in a connector runs one of these to a thread."""
-    connection = duckdb.connect(config={"threads": 1, "temp_directory": "", "memory_limit": "700MB"})
+def in_memory(threads: int = 1) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB in memory. A connector with several things to do at once runs one of these to a thread of its own."""
+    connection = duckdb.connect(config={"threads": threads, "temp_directory": "", "memory_limit": "700MB"})
     try:
         yield connection
     finally:

@@ -36,7 +36,8 @@ from sources.landing import LoadWriter, Manifest, sha256_of
 from sources.protect import identifier_key, is_protected, keyed_hash_sql, protect_frame
 from sources.settings import of_system
 
-Selection = tuple[str, list[str]]  # a query whose columns are the file's, and their names
+Selection = tuple[str, list[str], str]  # a query whose columns are the file's, their names, and SQL of the row's number
+COUNTED, IN_FILE = "row_number() over ()", "_in_file"
 FILE_STRIDE = 1_000_000_000
 MALFORMED = "_malformed"
 
@@ -78,11 +79,12 @@ def read(entity: Entity, writer: LoadWriter, cursor: dict[str, str] | None, is_b
     content = hashlib.sha256("\n".join(f"{file.path.name} {file.sha256}" for file in files).encode()).hexdigest()
     load_id = writer.load_id(content)
     key = identifier_key() if entity.identifiers else b""
+    threads = max(1, (os.cpu_count() or 1) // max(1, len(files)))  # of one file, where there are fewer files than processors
 
     def land(number: int) -> tuple[list[str], int] | None:
         part = writer.part(number)
         try:
-            landed = _land(entity, files[number].path, number, load_id, part, key)
+            landed = _land(entity, files[number].path, number, load_id, part, key, threads)
         except (duckdb.Error, OSError, EOFError, WorkbookFault) as error:
             faults.append(f"{files[number].path.name} ({str(error).splitlines()[0]})")
             landed = None
@@ -149,32 +151,32 @@ def _check_whole(path: Path) -> None:
         raise EOFError("it ends in the middle")
 
 
-def _land(entity: Entity, path: Path, number: int, load_id: str, part: Path, key: bytes) -> tuple[list[str], int]:
+def _land(entity: Entity, path: Path, number: int, load_id: str, part: Path, key: bytes, threads: int) -> tuple[list[str], int]:
     """Write one file as one part; returns its column names and its rows."""
     if entity.server.file_format == "xlsx":
         return _land_sheet(entity, path, number, load_id, part, key)
     is_csv = str(entity.server.file_format).startswith("csv")
     is_utf8 = entity.server.encoding.upper().replace("_", "-") in ("UTF-8", "UTF8")
-    with in_memory() as engine:
+    with in_memory(threads) as engine:
         engine.register_filesystem(fsspec.filesystem("memory"))
         if is_utf8 and not is_csv and not entity.identifiers and (shape := _first_shape(path)):
             with contextlib.suppress(duckdb.Error):  # a line of another shape: below it is told which
-                rows = _copy(entity, engine, shape.select(path), shape.columns, number, load_id, part, key)
+                rows = _copy(entity, engine, (shape.select(path), shape.columns, COUNTED), number, load_id, part, key)
                 if shape.explains(engine, part, rows, path):
                     return shape.columns, rows
         _check_whole(path)
         select = _csv if is_csv else _ndjson
         if is_utf8:
             try:
-                selection, columns = select(entity, engine, str(path))
-                return columns, _copy(entity, engine, selection, columns, number, load_id, part, key)
+                selection = select(entity, engine, str(path))
+                return selection[1], _copy(entity, engine, selection, number, load_id, part, key)
             except duckdb.Error as error:
                 if "utf" not in str(error).lower() and "unicode" not in str(error).lower():
                     raise
         transcoded = _transcode(entity, path)
         try:
-            selection, columns = select(entity, engine, transcoded)
-            return columns, _copy(entity, engine, selection, columns, number, load_id, part, key)
+            selection = select(entity, engine, transcoded)
+            return selection[1], _copy(entity, engine, selection, number, load_id, part, key)
         finally:
             fsspec.filesystem("memory").rm(transcoded.removeprefix("memory://"))
 
@@ -249,12 +251,13 @@ def _transcode(entity: Entity, path: Path) -> str:
 
 
 def _copy(
-    entity: Entity, engine: duckdb.DuckDBPyConnection, select: str, columns: list[str], number: int, load_id: str, part: Path, key: bytes
+    entity: Entity, engine: duckdb.DuckDBPyConnection, selection: Selection, number: int, load_id: str, part: Path, key: bytes
 ) -> int:
+    select, columns, row = selection
     values = ", ".join(
         f"{keyed_hash_sql(quoted(name), key)} as {quoted(name)}" if is_protected(entity, name) else quoted(name) for name in columns
     )
-    query = f"select {values}, {literal(load_id)} as _load_id, {number * FILE_STRIDE} + row_number() over () as _row from ({select})"
+    query = f"select {values}, {literal(load_id)} as _load_id, {number * FILE_STRIDE} + {row} as _row from ({select})"
     [(rows,)] = engine.execute(f"copy ({query}) to {literal(str(part))} (format parquet, compression zstd)").fetchall()
     if not rows:
         part.unlink()
@@ -275,15 +278,17 @@ def _csv(entity: Entity, engine: duckdb.DuckDBPyConnection, source: str) -> Sele
     select = f"select {', '.join(map(quoted, columns))} from {reader}"
     engine.execute(f"create temp table landed as {select}")
     bad = engine.execute("select count(*) from rejects").fetchall()[0][0]
-    select = f"select {', '.join(map(quoted, columns))} from landed"
+    names = ", ".join(map(quoted, columns))
     if bad:
         empty = ", ".join("null" for _ in columns)
         select = (
-            f"select *, null as {MALFORMED} from ({select}) union all "
+            f"select {names}, null as {MALFORMED} from landed union all "
             f"select {empty}, csv_line from (select line, min(csv_line) as csv_line from rejects group by line order by line)"
         )
-        columns = [*columns, MALFORMED]
-    return select, columns
+        return select, [*columns, MALFORMED], COUNTED
+    if {"rowid", IN_FILE} & {name.lower() for name in columns}:
+        return f"select {names} from landed", columns, COUNTED
+    return f"select {names}, rowid + 1 as {IN_FILE} from landed", columns, IN_FILE  # needs no window, so several threads can write
 
 
 def _header(entity: Entity, source: str) -> list[str]:
@@ -318,9 +323,11 @@ def _ndjson(entity: Entity, engine: duckdb.DuckDBPyConnection, source: str) -> S
     if is_mixed:
         values.append(f"case when is_record then null else line end as {MALFORMED}")
     inner = f"select line, is_record, case when is_record then json_extract_string(line, {paths}) end as v"
-    return f"select {', '.join(values)} from ({inner} from (select line, {is_record} as is_record from {lines}))", columns + [
-        MALFORMED
-    ] * is_mixed
+    return (
+        f"select {', '.join(values)} from ({inner} from (select line, {is_record} as is_record from {lines}))",
+        columns + [MALFORMED] * is_mixed,
+        COUNTED,
+    )
 
 
 def _regex(text: str) -> str:
