@@ -254,6 +254,8 @@ def _copy(
     entity: Entity, engine: duckdb.DuckDBPyConnection, selection: Selection, number: int, load_id: str, part: Path, key: bytes
 ) -> int:
     select, columns, row = selection
+    if not columns:  # a file without a line
+        return 0
     values = ", ".join(
         f"{keyed_hash_sql(quoted(name), key)} as {quoted(name)}" if is_protected(entity, name) else quoted(name) for name in columns
     )
