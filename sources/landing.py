@@ -161,6 +161,17 @@ class LoadWriter:
             content = hashlib.sha256(f"{self.server} {content}".encode()).hexdigest()
         return f"{self.until.astimezone(UTC).strftime(STAMP)}-{content[:12]}"
 
+    def landed_after(self, moment: datetime) -> list[Manifest]:
+        """The server's earlier loads whose windows end after a moment."""
+        landing, found = Landing(self.parent.parents[1]), []
+        for load_id in reversed(landing.load_ids(self.system, self.entity)):
+            manifest = landing.manifest(self.system, self.entity, load_id)
+            if manifest and manifest.until <= moment:
+                break
+            if manifest and manifest.server == self.server:
+                found.append(manifest)
+        return found
+
     def part(self, number: int) -> Path:
         return self.incoming / f"part-{number:05d}.parquet"
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from sources.catalogue import Entity
-from sources.connectors import files, rest, stream
+from sources.connectors import database, files, rest, stream
 from sources.errors import PullError
 from sources.landing import Landing, Manifest
 from sources.protect import check_key, identifier_key
 from sources.settings import now, of_system
 
 RESOLUTION = timedelta(seconds=1)  # of the clock and of load ids
-CONNECTORS = {"rest": rest.read, "files": files.read, "stream": stream.read}
+CONNECTORS = {"rest": rest.read, "database": database.read, "files": files.read, "stream": stream.read}
 EARLY = 0.75  # of a server's frequency: schedules tick a little early or late, and one that comes early must not wait for the next
 
 

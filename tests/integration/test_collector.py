@@ -414,8 +414,7 @@ def test_a_subscription_that_is_refused_is_one_clear_sentence(tmp_path: Path, da
     broker = Amqtt(tmp_path / "broker")
     broker.more = {
         "amqtt.plugins.topic_checking.TopicAccessControlListPlugin": {
-            "subscribe_acl": {USER: ["fire_detection/smoke_reading/+"]},
-            "publish_acl": {"publisher": ["#"]},
+            "acl": {USER: ["fire_detection/smoke_reading/+"]},
         }
     }
     with running(broker), collecting(data, **of_fire(broker.port)) as collector:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,6 +60,13 @@ def test_numbers_keep_their_digits_and_nested_values_are_json(folder: Path, leve
         {"refDevice": "a", "waterLevel": "1.10", "note": 'waterLevel": 9', "x": '{"k":[1]}'},
         {"refDevice": "b", "waterLevel": "1e2", "note": None, "x": None},
     ]
+
+
+@pytest.mark.parametrize("name", ["water_level_1.ndjson.gz", "water_level_1.ndjson"])
+def test_a_file_without_a_line_is_a_load_without_rows(folder: Path, levels: Entity, name: str) -> None:
+    deliver(folder / name, b"", T1)
+    levels = replace(levels, source="water_level_*")
+    assert (pull(levels, until=T1).rows, pull(levels, until=T2).rows) == (0, 0)
 
 
 def test_a_field_that_turns_up_late_or_under_a_name_of_the_same_length_lands(folder: Path, levels: Entity) -> None:

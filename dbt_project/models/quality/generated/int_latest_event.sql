@@ -7,6 +7,7 @@ select
     max(observed_at) as latest_event_at,
     true as is_steady
 from {{ ref('stg_fire_detection__smoke_reading') }}
+where _day = (select max(_day) from {{ ledger_counts('fire_detection__smoke_reading') }} where staged_count > 0)
 union all
 select
     'fire_detection' as system,
@@ -14,6 +15,7 @@ select
     max(raised_at) as latest_event_at,
     false as is_steady
 from {{ ref('stg_fire_detection__fire_alarm') }}
+where _day = (select max(_day) from {{ ledger_counts('fire_detection__fire_alarm') }} where staged_count > 0)
 union all
 select
     'fire_detection' as system,
@@ -28,6 +30,7 @@ select
     max(occurred_at) as latest_event_at,
     false as is_steady
 from {{ ref('stg_grid_management__grid_event') }}
+where _day = (select max(_day) from {{ ledger_counts('grid_management__grid_event') }} where staged_count > 0)
 union all
 select
     'grid_management' as system,
@@ -56,6 +59,7 @@ select
     max({{ from_shanghai('cast(found_date as ' ~ ts_type() ~ ')') }}) as latest_event_at,
     false as is_steady
 from {{ ref('stg_ground_collapse__collapse') }}
+where _day = (select max(_day) from {{ ledger_counts('ground_collapse__collapse') }} where staged_count > 0)
 union all
 select
     'ground_collapse' as system,
@@ -63,6 +67,7 @@ select
     max({{ from_shanghai('cast(surveyed_date as ' ~ ts_type() ~ ')') }}) as latest_event_at,
     false as is_steady
 from {{ ref('stg_ground_collapse__void_survey') }}
+where _day = (select max(_day) from {{ ledger_counts('ground_collapse__void_survey') }} where staged_count > 0)
 union all
 select
     'ground_collapse' as system,
@@ -70,6 +75,7 @@ select
     max({{ from_shanghai('cast(measured_date as ' ~ ts_type() ~ ')') }}) as latest_event_at,
     false as is_steady
 from {{ ref('stg_ground_collapse__settlement_reading') }}
+where _day = (select max(_day) from {{ ledger_counts('ground_collapse__settlement_reading') }} where staged_count > 0)
 union all
 select
     'police_dispatch' as system,
@@ -77,6 +83,7 @@ select
     max(received_at) as latest_event_at,
     false as is_steady
 from {{ ref('stg_police_dispatch__dispatch') }}
+where _day = (select max(_day) from {{ ledger_counts('police_dispatch__dispatch') }} where staged_count > 0)
 union all
 select
     'police_dispatch' as system,
@@ -84,6 +91,7 @@ select
     max({{ from_shanghai('cast(patrol_date as ' ~ ts_type() ~ ')') }}) as latest_event_at,
     false as is_steady
 from {{ ref('stg_police_dispatch__patrol_hours_day') }}
+where _day = (select max(_day) from {{ ledger_counts('police_dispatch__patrol_hours_day') }} where staged_count > 0)
 union all
 select
     'tax_filing' as system,
@@ -91,6 +99,7 @@ select
     max({{ from_shanghai('cast(filed_date as ' ~ ts_type() ~ ')') }}) as latest_event_at,
     false as is_steady
 from {{ ref('stg_tax_filing__filing') }}
+where _day = (select max(_day) from {{ ledger_counts('tax_filing__filing') }} where staged_count > 0)
 union all
 select
     'urban_management' as system,
@@ -98,6 +107,7 @@ select
     max(requested_at) as latest_event_at,
     false as is_steady
 from {{ ref('stg_urban_management__service_request') }}
+where _day = (select max(_day) from {{ ledger_counts('urban_management__service_request') }} where staged_count > 0)
 union all
 select
     'urban_management' as system,
@@ -112,6 +122,7 @@ select
     max(detected_at) as latest_event_at,
     false as is_steady
 from {{ ref('stg_urban_management__falling_object') }}
+where _day = (select max(_day) from {{ ledger_counts('urban_management__falling_object') }} where staged_count > 0)
 union all
 select
     'waterlogging' as system,
@@ -119,6 +130,7 @@ select
     max(observed_at) as latest_event_at,
     true as is_steady
 from {{ ref('stg_waterlogging__water_level') }}
+where _day = (select max(_day) from {{ ledger_counts('waterlogging__water_level') }} where staged_count > 0)
 union all
 select
     'waterlogging' as system,
@@ -126,6 +138,7 @@ select
     max(observed_at) as latest_event_at,
     true as is_steady
 from {{ ref('stg_waterlogging__rain_gauge') }}
+where _day = (select max(_day) from {{ ledger_counts('waterlogging__rain_gauge') }} where staged_count > 0)
 union all
 select
     'waterlogging' as system,
