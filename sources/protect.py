@@ -6,11 +6,10 @@ never enters a release. Which columns are identifiers is the catalogue's to say.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -40,19 +39,23 @@ def check_key(landing: Path, key: bytes) -> None:
 
 def keyed_hash(value: str | None, key: bytes) -> str | None:
     """HMAC-SHA256 of the trimmed, upper-cased value as 64 hex digits; empty stays empty, None stays None."""
-    if value is None or not (trimmed := value.strip(" ")):
-        return value
-    inner, outer = (started.copy() for started in _started(key))
-    inner.update(trimmed.upper().encode())
-    outer.update(inner.digest())
-    return outer.hexdigest()
+    return keyed_hashes([value], key)[0]
 
 
-@functools.lru_cache(maxsize=4)
-def _started(key: bytes) -> tuple[Any, Any]:
-    """The inner and the outer hash of RFC 2104 after the key, which is the same for every value: four times as fast as ``hmac``."""
-    inner, outer = _padded(key)
-    return hashlib.sha256(inner), hashlib.sha256(outer)
+def keyed_hashes(values: Iterable[str | None], key: bytes) -> list[str | None]:
+    """:func:`keyed_hash` of each value. The hashes of the padded key are begun once: several times as fast as ``hmac`` for each."""
+    inner_pad, outer_pad = _padded(key)
+    begun_inner, begun_outer = hashlib.sha256(inner_pad), hashlib.sha256(outer_pad)
+    hashes: list[str | None] = []
+    for value in values:
+        if value is None or not (trimmed := value.strip(" ")):
+            hashes.append(value)
+            continue
+        inner, outer = begun_inner.copy(), begun_outer.copy()
+        inner.update(trimmed.upper().encode())
+        outer.update(inner.digest())
+        hashes.append(outer.hexdigest())
+    return hashes
 
 
 def _padded(key: bytes) -> tuple[bytes, bytes]:
@@ -81,7 +84,5 @@ def is_protected(entity: Entity, source_name: str) -> bool:
 def protect_frame(entity: Entity, frame: pl.DataFrame, key: bytes) -> pl.DataFrame:
     """Hash the protected columns of a frame of text columns."""
     return frame.with_columns(
-        pl.col(name).map_elements(lambda value: keyed_hash(value, key), return_dtype=pl.String)
-        for name in frame.columns
-        if is_protected(entity, name)
+        pl.Series(name, keyed_hashes(frame[name], key), dtype=pl.String) for name in frame.columns if is_protected(entity, name)
     )

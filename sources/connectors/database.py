@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import tenacity
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -42,8 +43,8 @@ from sources.catalogue import Entity
 from sources.connectors.dialects import DIALECTS, LOCAL, Database, DatabaseFault, TableColumn
 from sources.connectors.engine import in_memory, literal, quoted
 from sources.errors import PullError
-from sources.landing import LoadWriter, Manifest
-from sources.protect import identifier_key, is_protected, keyed_hash
+from sources.landing import LoadWriter, Manifest, write_part
+from sources.protect import identifier_key, is_protected, keyed_hashes
 from sources.settings import of_system
 
 OVERLAP = timedelta(minutes=10)
@@ -152,14 +153,10 @@ class _Plan:
         load_id = self.writer.load_id(hashlib.sha256(f"{columns} {count} {total}".encode()).hexdigest())
 
         def write(number: int) -> None:
-            part = self.writer.part(number)
-            with in_memory() as duck:
-                duck.register("rows", rows.slice(number * PART_ROWS, PART_ROWS))
-                duck.register("keep", keep if keep is not None else rows.select(["_row"]).slice(0, 0))
-                select = f"select {', '.join(map(quoted, columns))}, {literal(load_id)} as _load_id, _row from rows {chosen}"
-                copied = duck.execute(f"copy ({select}) to {literal(str(part))} (format parquet, compression zstd)").fetchall()
-            if not copied[0][0]:
-                part.unlink()
+            part = rows.slice(number * PART_ROWS, PART_ROWS)
+            if keep is not None:
+                part = part.filter(pc.is_in(part["_row"], keep["_row"]))
+            write_part(self.writer.part(number), part.to_batches(), load_id)
 
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
             list(pool.map(write, range(-(-rows.num_rows // PART_ROWS) if count else 0)))
@@ -238,7 +235,7 @@ class _ByNumber(_Plan):
         with in_memory() as duck:
             duck.register("rows", rows)
             if self.greatest is None:
-                duck.execute(f"create temp view taken as select distinct {number} as n from rows")
+                duck.execute(f"create temp view taken as select {number} as n from rows")
                 late = []
                 fresh = "select n, lag(n, 1, 0) over (order by n) as earlier from taken where n > 0"
             else:
@@ -249,7 +246,7 @@ class _ByNumber(_Plan):
                     where n > {self.greatest} or exists (select 1 from missing where n between first and last)"""
                 ).to_arrow_table()
                 duck.register("keep", keep)
-                duck.execute("create temp view taken as select distinct n from keep")
+                duck.execute("create temp view taken as select n from keep")
                 late = [n for (n,) in duck.execute(f"select n from taken where n <= {self.greatest} order by n").fetchall()]
                 fresh = f"select n, lag(n, 1, {self.greatest}) over (order by n) as earlier from taken where n > {self.greatest}"
             [(greatest,)] = duck.execute("select max(n) from taken").fetchall()
@@ -318,7 +315,7 @@ def _spool(entity: Entity, batches: Iterator[pa.RecordBatch], names: list[str], 
             waiting = fetching.submit(next, batches, None)
             values = dict(zip(names, batch.columns, strict=True))
             for name in protected:
-                values[name] = pa.array([keyed_hash(value, key) for value in values[name].to_pylist()], pa.string())
+                values[name] = pa.array(keyed_hashes(values[name].to_pylist(), key), pa.string())
             rows = pa.array(range(count, count + batch.num_rows), pa.int64())
             target.write_batch(pa.RecordBatch.from_arrays([*values.values(), rows], schema=schema))
             count += batch.num_rows

@@ -17,6 +17,7 @@ import hashlib
 import io
 import os
 import zlib
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,18 +27,18 @@ from urllib.parse import unquote, urlsplit
 import duckdb
 import fsspec
 import polars as pl
+import pyarrow as pa
 
 from sources.catalogue import Entity
 from sources.connectors.engine import in_memory, literal, quoted
 from sources.connectors.text import as_text, parse
 from sources.connectors.workbooks import ROW, WorkbookFault, read_sheet
 from sources.errors import PullError
-from sources.landing import LoadWriter, Manifest, sha256_of
+from sources.landing import ROW_GROUP, LoadWriter, Manifest, sha256_of, write_part
 from sources.protect import identifier_key, is_protected, keyed_hash_sql, protect_frame
 from sources.settings import of_system
 
-Selection = tuple[str, list[str], str]  # a query whose columns are the file's, their names, and SQL of the row's number
-COUNTED, IN_FILE = "row_number() over ()", "_in_file"
+Selection = tuple[str, list[str]]  # a query whose columns are the file's, and their names
 FILE_STRIDE = 1_000_000_000
 MALFORMED = "_malformed"
 
@@ -90,6 +91,7 @@ def read(entity: Entity, writer: LoadWriter, cursor: dict[str, str] | None, is_b
             landed = None
         if landed is None or _mark(files[number].path) != files[number].mark:
             part.unlink(missing_ok=True)
+            _beside(part).unlink(missing_ok=True)
             return None
         return landed
 
@@ -161,22 +163,26 @@ def _land(entity: Entity, path: Path, number: int, load_id: str, part: Path, key
         engine.register_filesystem(fsspec.filesystem("memory"))
         if is_utf8 and not is_csv and not entity.identifiers and (shape := _first_shape(path)):
             with contextlib.suppress(duckdb.Error):  # a line of another shape: below it is told which
-                rows = _copy(entity, engine, (shape.select(path), shape.columns, COUNTED), number, load_id, part, key)
+                rows = _copy(entity, engine, shape.select(path), shape.columns, number, load_id, part, key)
                 if shape.explains(engine, part, rows, path):
                     return shape.columns, rows
         _check_whole(path)
-        select = _csv if is_csv else _ndjson
+
+        def read(source: str) -> tuple[list[str], int]:
+            if is_csv:
+                return _land_csv(entity, engine, source, number, load_id, part, key)
+            select, columns = _ndjson(entity, engine, source)
+            return columns, _copy(entity, engine, select, columns, number, load_id, part, key)
+
         if is_utf8:
             try:
-                selection = select(entity, engine, str(path))
-                return selection[1], _copy(entity, engine, selection, number, load_id, part, key)
-            except duckdb.Error as error:
+                return read(str(path))
+            except (duckdb.Error, OSError) as error:  # what DuckDB finds while it streams to Arrow is an OSError
                 if "utf" not in str(error).lower() and "unicode" not in str(error).lower():
                     raise
         transcoded = _transcode(entity, path)
         try:
-            selection = select(entity, engine, transcoded)
-            return selection[1], _copy(entity, engine, selection, number, load_id, part, key)
+            return read(transcoded)
         finally:
             fsspec.filesystem("memory").rm(transcoded.removeprefix("memory://"))
 
@@ -250,47 +256,62 @@ def _transcode(entity: Entity, path: Path) -> str:
     return name
 
 
-def _copy(
-    entity: Entity, engine: duckdb.DuckDBPyConnection, selection: Selection, number: int, load_id: str, part: Path, key: bytes
-) -> int:
-    select, columns, row = selection
-    if not columns:  # a file without a line
-        return 0
-    values = ", ".join(
+def _values(entity: Entity, columns: list[str], key: bytes) -> str:
+    return ", ".join(
         f"{keyed_hash_sql(quoted(name), key)} as {quoted(name)}" if is_protected(entity, name) else quoted(name) for name in columns
     )
-    query = f"select {values}, {literal(load_id)} as _load_id, {number * FILE_STRIDE} + {row} as _row from ({select})"
+
+
+def _copy(
+    entity: Entity, engine: duckdb.DuckDBPyConnection, select: str, columns: list[str], number: int, load_id: str, part: Path, key: bytes
+) -> int:
+    if not columns:  # a file without a line
+        return 0
+    first = number * FILE_STRIDE
+    query = (
+        f"select {_values(entity, columns, key)}, {literal(load_id)} as _load_id, {first} + row_number() over () as _row from ({select})"
+    )
     [(rows,)] = engine.execute(f"copy ({query}) to {literal(str(part))} (format parquet, compression zstd)").fetchall()
     if not rows:
         part.unlink()
     return int(rows)
 
 
-def _csv(entity: Entity, engine: duckdb.DuckDBPyConnection, source: str) -> Selection:
-    """The rows of a CSV file with a header, all as text; lines that do not fit the header are kept as they are."""
+def _land_csv(
+    entity: Entity, engine: duckdb.DuckDBPyConnection, source: str, number: int, load_id: str, part: Path, key: bytes
+) -> tuple[list[str], int]:
+    """Stream a CSV file with a header into a part, all as text; lines that do not fit the header are kept as they are, in another."""
     header = _header(entity, source)
     columns = [name or f"column{position}" for position, name in enumerate(header)]
     columns = [name if columns.index(name) == position else f"{name}_{position}" for position, name in enumerate(columns)]
     shape = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in columns)
-    engine.execute("drop table if exists rejects; drop table if exists rejects_scan; drop table if exists landed")
-    reader = (
-        f"read_csv({literal(source)}, header=true, auto_detect=false, columns={{{shape}}}, delim={literal(entity.server.delimiter)}, "
-        "quote='\"', escape='\"', store_rejects=true, rejects_table='rejects', rejects_scan='rejects_scan')"
-    )
-    select = f"select {', '.join(map(quoted, columns))} from {reader}"
-    engine.execute(f"create temp table landed as {select}")
-    bad = engine.execute("select count(*) from rejects").fetchall()[0][0]
-    names = ", ".join(map(quoted, columns))
-    if bad:
-        empty = ", ".join("null" for _ in columns)
-        select = (
-            f"select {names}, null as {MALFORMED} from landed union all "
-            f"select {empty}, csv_line from (select line, min(csv_line) as csv_line from rejects group by line order by line)"
-        )
-        return select, [*columns, MALFORMED], COUNTED
-    if {"rowid", IN_FILE} & {name.lower() for name in columns}:
-        return f"select {names} from landed", columns, COUNTED
-    return f"select {names}, rowid + 1 as {IN_FILE} from landed", columns, IN_FILE  # needs no window, so several threads can write
+    engine.execute("drop table if exists rejects; drop table if exists rejects_scan")
+    lines = engine.execute(
+        f"select {_values(entity, columns, key)} from read_csv({literal(source)}, header=true, auto_detect=false, columns={{{shape}}}, "
+        f"delim={literal(entity.server.delimiter)}, quote='\"', escape='\"', store_rejects=true, rejects_table='rejects', "
+        "rejects_scan='rejects_scan')"
+    ).to_arrow_reader(ROW_GROUP)
+    rows = write_part(part, _counted(lines, number * FILE_STRIDE + 1), load_id)
+    if engine.execute("select 1 from rejects where error_type = 'INVALID ENCODING' limit 1").fetchone():
+        raise duckdb.InvalidInputException("a line is not in UTF-8")
+    bad = engine.execute(
+        f"select csv_line as {MALFORMED} from (select line, min(csv_line) as csv_line from rejects group by line order by line)"
+    ).to_arrow_reader(ROW_GROUP)
+    if more := write_part(_beside(part), _counted(bad, number * FILE_STRIDE + rows + 1), load_id):
+        return [*columns, MALFORMED], rows + more
+    return columns, rows
+
+
+def _counted(batches: Iterable[pa.RecordBatch], row: int) -> Iterator[pa.RecordBatch]:
+    """The batches with ``_row``, counted on from ``row``."""
+    for batch in batches:
+        yield batch.append_column("_row", pa.array(range(row, row + batch.num_rows), pa.int64()))
+        row += batch.num_rows
+
+
+def _beside(part: Path) -> Path:
+    """Where the lines of a file lie that are no record."""
+    return part.with_name(f"{part.stem}-malformed.parquet")
 
 
 def _header(entity: Entity, source: str) -> list[str]:
@@ -328,7 +349,6 @@ def _ndjson(entity: Entity, engine: duckdb.DuckDBPyConnection, source: str) -> S
     return (
         f"select {', '.join(values)} from ({inner} from (select line, {is_record} as is_record from {lines}))",
         columns + [MALFORMED] * is_mixed,
-        COUNTED,
     )
 
 

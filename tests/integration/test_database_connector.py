@@ -416,15 +416,15 @@ def test_a_connection_that_is_cut_in_the_middle_is_read_again_from_the_beginning
         "select i::text, '2026-05-31', i, repeat('x', 500) from generate_series(1, 100000) as i"
     )
     cut = []
-    original = database.keyed_hash
+    original = database.keyed_hashes
 
-    def cutting(value: str | None, key: bytes) -> str | None:
+    def cutting(values: list[str | None], key: bytes) -> list[str | None]:
         if not cut:  # the first batch is here, the others are on their way
             cut.append(True)
             on_postgres("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'smart-safe-community'")
-        return original(value, key)
+        return original(values, key)
 
-    monkeypatch.setattr(database, "keyed_hash", cutting)
+    monkeypatch.setattr(database, "keyed_hashes", cutting)
     manifest = pull(dispatch, until=T1)
     assert cut and manifest.rows == 100_000 and len({row["bgxh"] for row in rows(manifest)}) == 100_000
 
