@@ -39,3 +39,18 @@
     insert into {{ arg_dict['target_relation'] }} ({{ columns }})
     select {{ columns }} from {{ arg_dict['temp_relation'] }}
 {%- endmacro %}
+
+{#
+  For a model that is made anew in each build and remembers in which build a row was first seen: its table as the build before left it;
+  none on a rebuild, and where its columns were others.
+#}
+{% macro as_left_before(columns) -%}
+    {%- set earlier = none if should_full_refresh() else load_relation(this) -%}
+    {%- if execute and earlier -%}
+        {%- set there = adapter.get_columns_in_relation(earlier) | map(attribute='name') | list -%}
+        {%- if not (columns + ['_build_id']) | reject('in', there) | list -%}
+            {%- do return(earlier) -%}
+        {%- endif -%}
+    {%- endif -%}
+    {%- do return(none) -%}
+{%- endmacro %}
