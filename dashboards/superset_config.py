@@ -22,7 +22,6 @@ from dashboards import cache, login_limit, release_link, settings  # noqa: F401 
 from dashboards.security_manager import WarehouseSecurityManager
 
 _HTTPS = os.environ.get("SSC_SUPERSET_HTTPS") == "1"
-PUBLIC_SLUGS = {"transparency"}
 
 # Identity ------------------------------------------------------------------------------------------------------------------
 SECRET_KEY = settings.secret("superset_secret_key")
@@ -203,7 +202,7 @@ def FLASK_APP_MUTATOR(app: Any) -> None:
 
     app.register_blueprint(site_pages.blueprint)
     app.register_blueprint(Blueprint("brand", __name__, static_folder=str(Path(__file__).parent / "brand"), static_url_path="/brand"))
-    public_responses.register(app, PUBLIC_SLUGS)
+    public_responses.register(app, public="transparency", internal="operations")
     language.register(app)
     # Superset warns at every anonymous request that it cannot store a person that there is not.
     logging.getLogger().addFilter(lambda record: "Failed to add user to db session" not in record.getMessage())
