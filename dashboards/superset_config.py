@@ -178,7 +178,15 @@ EXTRA_CATEGORICAL_COLOR_SCHEMES = [
         "description": "",
         "isDefault": True,
         "colors": ["#1f5f99", "#d98c00", "#2e8b57", "#8a4fa3", "#c0392b", "#4db6ac", "#8d6e63", "#90a4ae"],
-    }
+    },
+    {
+        # Without red, orange, yellow and blue, which statutory warnings are told apart by.
+        "id": "ssc_quiet",
+        "label": "平安社区（提示） Safe community (hints)",
+        "description": "",
+        "isDefault": False,
+        "colors": ["#7440a6", "#2a7f86", "#c5a6de", "#5c6b7a", "#3f0f6b", "#8cc0c4", "#a7b0ba", "#9c5a8c"],
+    },
 ]
 CURRENCIES = ["CNY"]
 D3_FORMAT = {"decimal": ".", "thousands": ",", "grouping": [3], "currency": ["¥", ""]}

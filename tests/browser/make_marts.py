@@ -69,7 +69,11 @@ def communities() -> list[Row]:
 
 
 def _devices(places: list[Row]) -> list[Row]:
-    kinds = [("smoke_detector", "fire_detection", "楼道"), ("water_level", "waterlogging", "下穿道"), ("rain_gauge", "waterlogging", "楼顶")]
+    kinds = [
+        ("smoke_detector", "fire_detection", "楼道"),
+        ("water_level", "waterlogging", "下穿道"),
+        ("rain_gauge", "waterlogging", "楼顶"),
+    ]
     rows = []
     for i in range(DEVICES):
         kind, system, spot = kinds[0 if i % 10 < 7 else 1 if i % 10 < 9 else 2]
@@ -358,7 +362,9 @@ def make(path: Path, *, marker: int = 0, is_demo: bool = True) -> None:
             listed = ", ".join(f'"{column}" {kind}' for column, kind in columns.items())
             connection.execute(f"create schema if not exists {schema}")
             connection.execute(f"create table {schema}.{table} ({listed})")
-            frame = pl.DataFrame([{key: row.get(key) for key in columns if key in rows[0] or key in row} for row in rows], infer_schema_length=None)
+            frame = pl.DataFrame(
+                [{key: row.get(key) for key in columns if key in rows[0] or key in row} for row in rows], infer_schema_length=None
+            )
             frame = frame.select(column for column in frame.columns if frame[column].dtype != pl.Null)
             connection.execute(f"insert into {schema}.{table} by name select * from frame")
 
