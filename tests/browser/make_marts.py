@@ -362,9 +362,7 @@ def make(path: Path, *, marker: int = 0, is_demo: bool = True) -> None:
             listed = ", ".join(f'"{column}" {kind}' for column, kind in columns.items())
             connection.execute(f"create schema if not exists {schema}")
             connection.execute(f"create table {schema}.{table} ({listed})")
-            frame = pl.DataFrame(
-                [{key: row.get(key) for key in columns if key in rows[0] or key in row} for row in rows], infer_schema_length=None
-            )
+            frame = pl.DataFrame([{key: row.get(key) for key in columns} for row in rows], infer_schema_length=None)
             frame = frame.select(column for column in frame.columns if frame[column].dtype != pl.Null)
             connection.execute(f"insert into {schema}.{table} by name select * from frame")
 

@@ -164,12 +164,12 @@ def test_a_new_release_appears_within_a_minute_by_itself(first_release: Server, 
     _drawn(page)
     before = _figures(page, "未结束风险提示")
     publish(first_release.data, SECOND)
-    began = time.monotonic()
-    page.wait_for_selector(f"text={SECOND}", timeout=80_000)
-    page.wait_for_timeout(3000)
-    assert time.monotonic() - began < 80
-    after = _figures(page, "未结束风险提示")
-    assert after["1级未结束"] == before["1级未结束"] + 3  # what the second release has more
+    deadline = time.monotonic() + 60 + 20  # the machine may be busy drawing
+    expected = before["1级未结束"] + 3  # what the second release has more
+    while (seen := _figures(page, "未结束风险提示").get("1级未结束")) != expected and time.monotonic() < deadline:
+        page.wait_for_timeout(1000)
+    assert seen == expected
+    page.wait_for_selector(f"text={SECOND}", timeout=10_000)
     assert wrong == []
 
 
