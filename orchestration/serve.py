@@ -196,6 +196,7 @@ def addresses() -> str:
     superset, dagster = f"http://127.0.0.1:{port['SSC_SUPERSET_PORT']}", f"http://127.0.0.1:{port['SSC_DAGSTER_PORT']}"
     return f"""
   社区平安信息公开 · transparency   {superset}/superset/dashboard/transparency/   (open to anyone; look here first)
+  监测预警与处置 · operations       {superset}/superset/dashboard/operations/   (log in; open warnings, sensors, freshness)
   Superset                         {superset}/login/   user admin, password in {data_dir()}/secrets/superset_admin_password
   Dagster                          {dagster}/asset-groups   (the whole way of the data as one graph)
   Logs                             {data_dir()}/logs
