@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from amqtt.broker import Broker
@@ -119,6 +120,7 @@ def _run(loop: asyncio.AbstractEventLoop, password: str, started: threading.Even
     for name in ("amqtt", "transitions"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     asyncio.set_event_loop(loop)
+    loop.set_exception_handler(_except_hang_ups)
 
     async def start() -> Broker:
         broker = Broker(_configuration(password), loop=loop)
@@ -138,6 +140,12 @@ def _run(loop: asyncio.AbstractEventLoop, password: str, started: threading.Even
         task.cancel()
     loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
     loop.close()
+
+
+def _except_hang_ups(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """amqtt knows no MQTT 5 and lets it escape when a client that it refuses has hung up by itself."""
+    if not isinstance(context.get("exception"), OSError):
+        loop.default_exception_handler(context)
 
 
 def _configuration(password: str) -> BrokerConfig:
