@@ -15,8 +15,7 @@ import dagster as dg
 from orchestration import alerts
 from orchestration.release import open_file
 from orchestration.resources import STARTED_BY_COMMAND
-from sources.catalogue import System
-from sources.connectors import is_set_up
+from sources.catalogue import System, is_set_up
 from sources.errors import BuildError
 from sources.landing import Landing
 from sources.settings import data_dir

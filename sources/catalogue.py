@@ -19,7 +19,7 @@ from open_data_contract_standard.model import OpenDataContractStandard
 from pydantic import ValidationError
 
 from sources.errors import CatalogueError
-from sources.settings import root
+from sources.settings import of_system, root
 
 DELIVERIES = ("rest", "database", "files", "stream")
 LOGICAL_TYPES = ("string", "integer", "number", "boolean", "date", "timestamp", "array", "object")
@@ -199,6 +199,11 @@ class System:
         raise CatalogueError(
             f"there is no entity {name!r}", where=self.id, next_step=f"use one of {', '.join(e.name for e in self.entities)}"
         )
+
+
+def is_set_up(entity: Entity) -> bool:
+    """Whether the entity's server can be asked: its only one must be, a further one is used where its address is set."""
+    return len(entity.deliveries) == 1 or bool(of_system(entity.system, f"{entity.server.setting}url", required=False))
 
 
 def catalogue_dir() -> Path:

@@ -12,16 +12,11 @@ from sources.connectors import database, files, rest, stream
 from sources.errors import PullError
 from sources.landing import Landing, Manifest
 from sources.protect import check_key, identifier_key
-from sources.settings import now, of_system
+from sources.settings import now
 
 RESOLUTION = timedelta(seconds=1)  # of the clock and of load ids
 CONNECTORS = {"rest": rest.read, "database": database.read, "files": files.read, "stream": stream.read}
 EARLY = 0.75  # of a server's frequency: schedules tick a little early or late, and one that comes early must not wait for the next
-
-
-def is_set_up(entity: Entity) -> bool:
-    """Whether the entity's server can be asked: its only one must be, a further one is used where its address is set."""
-    return len(entity.deliveries) == 1 or bool(of_system(entity.system, f"{entity.server.setting}url", required=False))
 
 
 def pull(entity: Entity, *, since: datetime | None = None, until: datetime | None = None, landing: Landing | None = None) -> Manifest:
