@@ -12,6 +12,7 @@ import duckdb
 def in_memory(threads: int = 1) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB in memory. A connector with several things to do at once runs one of these to a thread of its own."""
     connection = duckdb.connect(config={"threads": threads, "temp_directory": "", "memory_limit": "700MB"})
+    connection.execute("set enable_progress_bar = false")
     try:
         yield connection
     finally:
