@@ -1,28 +1,16 @@
 -- What nothing here knows, counted in current whole records: codes of incident types and communities, and what was typed by hand.
-with report as (
-
-    select * from {{ ref('fct_incident_report') }}
-
-),
-
-hazard as (
-
-    select * from {{ ref('fct_ground_hazard') }}
-
-),
-
-unknown as (
+with unknown as (
 
     select system, 'incident_type' as code_kind, source_incident_type_code as source_code, occurred_date as seen_date
-    from report
+    from {{ ref('fct_incident_report') }}
     where not is_type_known
     union all
     select system, 'community' as code_kind, source_community_id as source_code, occurred_date as seen_date
-    from report
+    from {{ ref('fct_incident_report') }}
     where community_id is null
     union all
     select system, 'community_name' as code_kind, source_place as source_code, found_date as seen_date
-    from hazard
+    from {{ ref('fct_ground_hazard') }}
     where community_id is null
     union all
     select system, 'community_name' as code_kind, source_place as source_code, measured_date as seen_date
@@ -30,7 +18,7 @@ unknown as (
     where community_id is null
     union all
     select system, 'hazard_grade' as code_kind, source_grade as source_code, found_date as seen_date
-    from hazard
+    from {{ ref('fct_ground_hazard') }}
     where grade is null
 
 )
