@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.resources import failure, say
-from sources.catalogue import Entity, System
+from sources.catalogue import Entity, System, is_set_up
 from sources.errors import PullError, SscError
 from sources.landing import Manifest
 
@@ -88,7 +88,7 @@ def _pull_one(pull: Pull | None, entity: Entity, since: datetime | None, until: 
     """Pull the entity from each of its servers that has an address; a backfill asks those that keep their history."""
     from sources import connectors
 
-    chosen = [of for of in entity.deliveries if connectors.is_set_up(of) and not (since and of.server.delivery == "stream")]
+    chosen = [of for of in entity.deliveries if is_set_up(of) and not (since and of.server.delivery == "stream")]
     try:
         return [(pull or connectors.pull)(of, since=since, until=until) for of in chosen]
     except SscError as error:

@@ -19,7 +19,7 @@ from open_data_contract_standard.model import OpenDataContractStandard
 from pydantic import ValidationError
 
 from sources.errors import CatalogueError
-from sources.settings import root
+from sources.settings import of_system, root
 
 DELIVERIES = ("rest", "database", "files", "stream")
 LOGICAL_TYPES = ("string", "integer", "number", "boolean", "date", "timestamp", "array", "object")
@@ -199,6 +199,11 @@ class System:
         raise CatalogueError(
             f"there is no entity {name!r}", where=self.id, next_step=f"use one of {', '.join(e.name for e in self.entities)}"
         )
+
+
+def is_set_up(entity: Entity) -> bool:
+    """Whether the entity's server can be asked: its only one must be, a further one is used where its address is set."""
+    return len(entity.deliveries) == 1 or bool(of_system(entity.system, f"{entity.server.setting}url", required=False))
 
 
 def catalogue_dir() -> Path:
@@ -450,7 +455,8 @@ class _Reader:
             for server in servers
             if server.delivery != "stream" or options.get("topic")
         ]
-        return replace(whole, server=by_server[0].server, source=by_server[0].source, deliveries=tuple(by_server))
+        of_each = tuple(replace(one, deliveries=tuple(by_server)) for one in by_server)
+        return replace(of_each[0], deliveries=of_each)
 
     def _class(self, values: dict[str, Any], at: tuple[Any, ...], *, whole: bool) -> dict[str, str]:
         for name, allowed in CLASS_VALUES.items():

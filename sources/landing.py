@@ -15,19 +15,22 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from sources.errors import LandingError
 from sources.settings import data_dir, is_demo
 
 MANIFEST = "_manifest.json"
 STAMP = "%Y%m%dT%H%M%SZ"
+ROW_GROUP = 122_880  # rows; what DuckDB reads at once
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,17 @@ class LoadWriter:
             content = hashlib.sha256(f"{self.server} {content}".encode()).hexdigest()
         return f"{self.until.astimezone(UTC).strftime(STAMP)}-{content[:12]}"
 
+    def landed_after(self, moment: datetime) -> list[Manifest]:
+        """The server's earlier loads whose windows end after a moment."""
+        landing, found = Landing(self.parent.parents[1]), []
+        for load_id in reversed(landing.load_ids(self.system, self.entity)):
+            manifest = landing.manifest(self.system, self.entity, load_id)
+            if manifest and manifest.until <= moment:
+                break
+            if manifest and manifest.server == self.server:
+                found.append(manifest)
+        return found
+
     def part(self, number: int) -> Path:
         return self.incoming / f"part-{number:05d}.parquet"
 
@@ -219,6 +233,26 @@ class LoadWriter:
         self.incoming.rename(target)
         sync(self.parent)
         return replace(manifest, path=str(target))
+
+
+def write_part(path: Path, batches: Iterable[pa.RecordBatch], load_id: str) -> int:
+    """Write batches of text columns and ``_row`` as one part as they come; returns the number of rows, without any there is no file.
+
+    Arrow's own writer: on text it needs a third of the processor time of DuckDB's.
+    """
+    rows, target = 0, None
+    try:
+        for batch in batches:
+            if not batch.num_rows:
+                continue
+            whole = batch.append_column("_load_id", pa.repeat(load_id, batch.num_rows))
+            target = target or pq.ParquetWriter(path, whole.schema, compression="zstd", store_schema=False)
+            target.write_batch(whole, row_group_size=ROW_GROUP)
+            rows += batch.num_rows
+    finally:
+        if target:
+            target.close()
+    return rows
 
 
 def sha256_of(path: Path) -> str:

@@ -13,17 +13,35 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# Without an offset a time is Shanghai's. #}
+{# Without an offset a time is Shanghai's. Its own offset, the usual one, is looked for first. #}
 {% macro as_timestamp(text) -%}
     case
-        when {{ text }} like '%+08:00' or {{ text }} like '%Z' or substr({{ text }}, 11) like '%+%' or substr({{ text }}, 11) like '%-%'
+        when
+            {{ text }} like '%+08:00' or {{ text }} like '%+08' or {{ text }} like '%Z'
+            or substr({{ text }}, 11) like '%+%' or substr({{ text }}, 11) like '%-%'
             then {{ parse_offset_timestamp(text) }}
         else {{ from_shanghai('try_cast(' ~ text ~ ' as ' ~ ts_type() ~ ')') }}
     end
 {%- endmacro %}
 
+{#
+  Dates as systems send them and as people type them: year, month, day in this order, by -, /, . or 年月日, or in eight digits; the day in
+  Shanghai of an ISO timestamp; the serial of a workbook's cell (five digits: 1927 to 2173). What could be two dates is none.
+  The plain ISO form, the usual one, is known by its coming back as the same text: both engines read more than that.
+#}
 {% macro as_date(text) -%}
-    try_cast({{ text }} as date)
+    case
+        when {{ text }} like '____-__-__' and cast(try_cast({{ text }} as date) as {{ text_type() }}) = {{ text }}
+            then try_cast({{ text }} as date)
+        when {{ re_like(text, '^[0-9]{4}(-[0-9]{1,2}-[0-9]{1,2}|/[0-9]{1,2}/[0-9]{1,2}|[.][0-9]{1,2}[.][0-9]{1,2}|年[0-9]{1,2}月[0-9]{1,2}日)$') }}
+            then try_cast(replace(translate({{ text }}, '/.年月', '----'), '日', '') as date)
+        when {{ re_like(text, '^[0-9]{8}$') }}
+            then try_cast(concat(substr({{ text }}, 1, 4), '-', substr({{ text }}, 5, 2), '-', substr({{ text }}, 7, 2)) as date)
+        when {{ re_like(text, '^[1-9][0-9]{4}$') }}
+            then {{ add_days("cast('1899-12-30' as date)", 'try_cast(' ~ text ~ ' as int)') }}
+        when {{ re_like(text, '^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}') }}
+            then {{ shanghai_day(as_timestamp(text)) }}
+    end
 {%- endmacro %}
 
 {# Engines read more as a number than was meant (inf, 1_000, 1d): only these characters make one. #}

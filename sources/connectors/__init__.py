@@ -8,26 +8,22 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from sources.catalogue import Entity
-from sources.connectors import files, rest
+from sources.connectors import database, files, rest, stream
 from sources.errors import PullError
 from sources.landing import Landing, Manifest
 from sources.protect import check_key, identifier_key
-from sources.settings import now, of_system
+from sources.settings import now
 
 RESOLUTION = timedelta(seconds=1)  # of the clock and of load ids
-CONNECTORS = {"rest": rest.read, "files": files.read}
-
-
-def is_set_up(entity: Entity) -> bool:
-    """Whether the entity's server can be asked: its only one must be, a further one is used where its address is set."""
-    return len(entity.deliveries) == 1 or bool(of_system(entity.system, f"{entity.server.setting}url", required=False))
+CONNECTORS = {"rest": rest.read, "database": database.read, "files": files.read, "stream": stream.read}
+EARLY = 0.75  # of a server's frequency: schedules tick a little early or late, and one that comes early must not wait for the next
 
 
 def pull(entity: Entity, *, since: datetime | None = None, until: datetime | None = None, landing: Landing | None = None) -> Manifest:
     """Pull what is new at the entity's server, or, with ``since``, backfill the window (since, until].
 
     A window without news makes an empty load, so that the clock of the data moves on. A backfill never moves the cursor. Where the
-    clock has not moved on by the server's frequency since the newest load, that load is returned and the source is not asked.
+    clock has not moved on by about the server's frequency since the newest load, that load is returned and the source is not asked.
     An entity with several servers is pulled from each of ``entity.deliveries``.
 
     Raises:
@@ -65,7 +61,7 @@ def pull(entity: Entity, *, since: datetime | None = None, until: datetime | Non
             raise PullError("the window is empty", where=where, next_step="give a since that lies before until")
         cursor = None
     elif newest:
-        if until < newest.until + (entity.server.frequency if len(entity.deliveries) > 1 else RESOLUTION):
+        if until < newest.until + (EARLY * entity.server.frequency if len(entity.deliveries) > 1 else RESOLUTION):
             return newest
         since, cursor = newest.until, landing.cursor(entity.system, entity.name, server)
     else:

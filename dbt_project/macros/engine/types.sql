@@ -12,6 +12,11 @@
 {% macro default__parse_offset_timestamp(text) %}make_timestamp(epoch_us(try_cast({{ text }} as timestamptz))){% endmacro %}
 {% macro spark__parse_offset_timestamp(text) %}cast(try_to_timestamp({{ text }}) as timestamp_ntz){% endmacro %}
 
+{# A date some days after another. #}
+{% macro add_days(day, days) %}{{ return(adapter.dispatch('add_days')(day, days)) }}{% endmacro %}
+{% macro default__add_days(day, days) %}({{ day }} + {{ days }}){% endmacro %}
+{% macro spark__add_days(day, days) %}date_add({{ day }}, {{ days }}){% endmacro %}
+
 {# Whether a text matches a regular expression somewhere (anchor it to match the whole). #}
 {% macro re_like(text, pattern) %}{{ return(adapter.dispatch('re_like')(text, pattern)) }}{% endmacro %}
 {% macro default__re_like(text, pattern) %}regexp_matches({{ text }}, '{{ pattern }}'){% endmacro %}
