@@ -133,7 +133,6 @@ class Server:
             "extras": {"having": "", "where": ""},
             "applied_time_extras": {},
             "columns": columns,
-            "metrics": saved.get("metrics") or ([saved["metric"]] if "metric" in saved else []),
             "orderby": [json.loads(order) for order in saved.get("order_by_cols", [])],
             "annotation_layers": [],
             "row_limit": saved["row_limit"],
@@ -141,6 +140,8 @@ class Server:
             "post_processing": [],
             "time_offsets": [],
         }
+        if saved.get("query_mode") != "raw":  # with metrics, even none, the rows would be grouped
+            query["metrics"] = saved.get("metrics") or [saved["metric"]]
         return {
             "datasource": {"id": dataset, "type": "table"},
             "force": False,
