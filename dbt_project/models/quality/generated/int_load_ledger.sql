@@ -1,5 +1,5 @@
 -- made by `make generate` from sources/catalog; do not edit
-{{ config(materialized='view', database=target.database, schema='quality_internal') }}
+{{ config(materialized='view', schema='quality_internal') }}
 -- depends_on: {{ ref('base_grid_management__grid_event') }}
 -- depends_on: {{ ref('base_grid_management__resident') }}
 -- depends_on: {{ ref('base_grid_management__household') }}

@@ -1,0 +1,317 @@
+{#
+  How tables come to be on Spark: Parquet, without transactions, UPDATE, DELETE or MERGE. Where a build is killed, anywhere, the next
+  one brings every table to the same state as if it had not been.
+
+  * A table is made empty first and filled by `insert overwrite` then, never by `create table as`: what is killed leaves no folder
+    without a table, in the way of the next attempt.
+  * Incremental tables are partitioned by their day (or month), and a build overwrites the touched partitions alone. What was made of
+    the table itself goes by way of a scratch table in schema `internal`: a statement never overwrites what it reads.
+  * What a table holds is written on it, as properties, which Spark's metastore changes at once or not at all:
+    `ssc.state` (`open`: being filled, or `whole`), `ssc.build_id` and `ssc.fingerprint` (by mark_built), `ssc.checksum` (seeds).
+#}
+{% macro spark_run(sql) -%}
+    {%- call statement('main') -%}{{ sql }}{%- endcall -%}
+{%- endmacro %}
+
+{# The columns of a query as [{'name', 'type'}], those it is partitioned by last, as Spark keeps them. #}
+{% macro spark_columns(described, last=none) -%}
+    {%- set ns = namespace(columns=[], behind=[], ended=false) -%}
+    {%- for row in described.rows -%}
+        {%- if not row[0] or row[0].startswith('#') -%}{%- set ns.ended = true -%}{%- endif -%}
+        {%- if not ns.ended -%}
+            {%- set column = {'name': row[0], 'type': row[1]} -%}
+            {%- if row[0] == last -%}{%- do ns.behind.append(column) -%}{%- else -%}{%- do ns.columns.append(column) -%}{%- endif -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- if last and not ns.behind -%}
+        {%- do exceptions.raise_compiler_error('column ' ~ last ~ ', by which the table is partitioned, is missing in ' ~ this) -%}
+    {%- endif -%}
+    {%- do return(ns.columns + ns.behind) -%}
+{%- endmacro %}
+
+{# Names and types agree with the model's contract, which is written in DuckDB's types. #}
+{% macro spark_check_contract(columns) -%}
+    {%- set types = {'varchar': 'string', 'text': 'string', 'timestamp': 'timestamp_ntz', 'integer': 'int'} -%}
+    {%- if config.get('contract').enforced -%}
+        {%- set ns = namespace(agreed=[], built=[]) -%}
+        {%- for name, column in model.columns.items() -%}
+            {%- set type = column.data_type | lower -%}
+            {%- do ns.agreed.append(name ~ ' ' ~ types.get(type, type)) -%}
+        {%- endfor -%}
+        {%- for column in columns -%}{%- do ns.built.append(column.name ~ ' ' ~ column.type) -%}{%- endfor -%}
+        {%- if ns.agreed | sort != ns.built | sort -%}
+            {%- do exceptions.raise_compiler_error(
+                'the contract of ' ~ this ~ ' is not met: agreed ' ~ ns.agreed | reject('in', ns.built) | list
+                ~ ', built ' ~ ns.built | reject('in', ns.agreed) | list
+            ) -%}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro spark_names(columns) -%}
+    {%- for column in columns %}`{{ column.name }}`{{ ', ' if not loop.last }}{% endfor -%}
+{%- endmacro %}
+
+{% macro spark_create(relation, columns, partition=none) -%}
+    {%- do run_query(
+        'create table if not exists ' ~ relation ~ ' (' ~ spark_definitions(columns) ~ ') using parquet'
+        ~ (' partitioned by (' ~ partition ~ ')' if partition else '') ~ " tblproperties ('ssc.state' = 'open')"
+    ) -%}
+{%- endmacro %}
+{% macro spark_definitions(columns) -%}
+    {%- for column in columns %}`{{ column.name }}` {{ column.type }}{{ ', ' if not loop.last }}{% endfor -%}
+{%- endmacro %}
+
+{# What was written on a table: {'state': ..., 'build_id': ..., ...}; nothing where there is no such table. #}
+{% macro spark_properties(relation) -%}
+    {%- set ns = namespace(found={}) -%}
+    {%- for row in run_query('show tblproperties ' ~ relation).rows if row[0].startswith('ssc.') -%}
+        {%- do ns.found.update({row[0][4:]: row[1] | string}) -%}
+    {%- endfor -%}
+    {%- do return(ns.found) -%}
+{%- endmacro %}
+
+{% macro spark_note(relation, properties) -%}
+    {%- do run_query(spark_note_sql(relation, properties)) -%}
+{%- endmacro %}
+{% macro spark_note_sql(relation, properties) -%}
+    alter table {{ relation }} set tblproperties (
+    {%- for name, value in properties.items() %}'ssc.{{ name }}' = '{{ value }}'{{ ', ' if not loop.last }}{% endfor -%})
+{%- endmacro %}
+
+{# A scratch table of a model: `new` rows as they came, or the `next` content of partitions. #}
+{% macro spark_scratch(relation, use) -%}
+    internal.{{ relation.schema }}__{{ relation.identifier }}__{{ use }}
+{%- endmacro %}
+
+{#- The table of a model as it stands: dropped where it is something else or has other columns; made where it is missing. -#}
+{% macro spark_ready(columns, partition=none, keep=true) -%}
+    {%- set found = load_cached_relation(this) -%}
+    {%- set target = this.incorporate(type='table') -%}
+    {%- if found and found.type == 'table' and keep and spark_columns(run_query('describe ' ~ this), partition) == columns -%}
+        {%- do return(true) -%}
+    {%- endif -%}
+    {%- for use in ['new', 'next'] -%}
+        {%- do run_query('drop table if exists ' ~ spark_scratch(this, use)) -%}
+    {%- endfor -%}
+    {%- if found -%}{%- do adapter.drop_relation(found) -%}{%- endif -%}
+    {%- do spark_create(target, columns, partition) -%}
+    {%- do return(false) -%}
+{%- endmacro %}
+
+{% materialization table, adapter='spark' -%}
+    {%- set target = this.incorporate(type='table') -%}
+    {{ run_hooks(pre_hooks) }}
+    {%- set columns = spark_columns(run_query('describe query ' ~ sql)) -%}
+    {%- do spark_check_contract(columns) -%}
+    {%- set was_there = spark_ready(columns) -%}
+    {%- set names = spark_names(columns) -%}
+    {%- if was_there and this | string in sql -%}
+        {%- set scratch = spark_scratch(this, 'next') -%}
+        {%- do spark_create(scratch, columns) -%}
+        {%- do run_query('insert overwrite ' ~ scratch ~ ' select ' ~ names ~ ' from (' ~ sql ~ '\n) as built') -%}
+        {%- do spark_run('insert overwrite ' ~ target ~ ' select ' ~ names ~ ' from ' ~ scratch) -%}
+    {%- else -%}
+        {%- do spark_run('insert overwrite ' ~ target ~ ' select ' ~ names ~ ' from (' ~ sql ~ '\n) as built') -%}
+    {%- endif -%}
+    {{ run_hooks(post_hooks) }}
+    {%- do return({'relations': [target]}) -%}
+{%- endmaterialization %}
+
+{% materialization incremental, adapter='spark' -%}
+    {%- set target = this.incorporate(type='table') -%}
+    {%- set strategy = config.require('incremental_strategy') -%}
+    {%- set day = '_day' if strategy == 'append' else config.require('day') -%}
+    {%- set found = load_cached_relation(this) -%}
+    {{ run_hooks(pre_hooks) }}
+    {%- if strategy == 'append' and (should_full_refresh() or not found) -%}
+        {%- do spark_new_ledger(config.get('meta')['entity']) -%}
+    {%- endif -%}
+    {%- set columns = spark_columns(run_query('describe query ' ~ sql), day) -%}
+    {%- do spark_check_contract(columns) -%}
+    {%- set was_there = spark_ready(columns, day, keep=not should_full_refresh()) -%}
+    {%- if found and not was_there and not should_full_refresh() -%}
+        {%- do exceptions.raise_compiler_error('the columns of ' ~ this ~ ' changed: build it anew with --full-refresh') -%}
+    {%- endif -%}
+    {%- if was_there and spark_properties(this).get('state') == 'whole' -%}
+        {%- if strategy == 'append' -%}
+            {%- do spark_add_rows(target, columns, sql) -%}
+        {%- else -%}
+            {%- do spark_replace_days(target, columns, day, sql) -%}
+        {%- endif -%}
+    {%- else -%}
+        {%- if was_there -%}{%- do run_query('truncate table ' ~ this) -%}{%- endif -%}
+        {%- set rows = spark_settled(columns, '(' ~ sql ~ '\n)') if strategy == 'append' else 'select * from (' ~ sql ~ '\n) as built' -%}
+        {%- do spark_overwrite(target, columns, day, '(' ~ rows ~ ')') -%}
+        {%- do spark_note(target, {'state': 'whole'}) -%}
+    {%- endif -%}
+    {{ run_hooks(post_hooks) }}
+    {%- do return({'relations': [target]}) -%}
+{%- endmaterialization %}
+
+{# The partitions that `rows` holds are overwritten, the others stay; one file for each where it is small. #}
+{% macro spark_overwrite(target, columns, day, rows) -%}
+    {%- do spark_run(
+        'insert overwrite table ' ~ target ~ ' partition (' ~ day ~ ') select /*+ rebalance(' ~ day ~ ') */ ' ~ spark_names(columns)
+        ~ ' from ' ~ rows ~ ' as filled'
+    ) -%}
+{%- endmacro %}
+
+{#
+  A fact's touched days, whole. The model does not read its own table, so a build that is killed here is simply repeated: the table's
+  build number is written last. A touched day of which nothing is left loses its partition.
+#}
+{% macro spark_replace_days(target, columns, day, sql) -%}
+    {%- set touched = spark_touched() -%}
+    {%- if touched -%}
+        {%- set scratch = spark_scratch(this, 'next') -%}
+        {%- do spark_create(scratch, columns) -%}
+        {%- do run_query('insert overwrite ' ~ scratch ~ ' select ' ~ spark_names(columns) ~ ' from (' ~ sql ~ '\n) as built') -%}
+        {%- set filled = spark_literals('select ' ~ day ~ ' as day from ' ~ scratch, config.get('grain', 'day')) -%}
+        {%- set ns = namespace(emptied=[]) -%}
+        {%- for literal in touched if literal not in filled -%}
+            {%- do ns.emptied.append('partition (' ~ day ~ ' = ' ~ literal ~ ')') -%}
+        {%- endfor -%}
+        {%- if ns.emptied -%}
+            {%- do run_query('alter table ' ~ target ~ ' drop if exists ' ~ ns.emptied | join(', ')) -%}
+        {%- endif -%}
+        {%- do spark_overwrite(target, columns, day, scratch) -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{# The distinct values of column `day` of a query, each as a literal, in order. #}
+{% macro spark_literals(sql, grain='day') -%}
+    {%- set quoted = "concat('" ~ ("date" if grain == 'day') ~ "''', day, '''')" -%}
+    {%- set found = run_query('select distinct ' ~ quoted ~ ' as literal from (' ~ sql ~ ') as days where day is not null order by 1') -%}
+    {%- do return(found.columns[0].values() | list) -%}
+{%- endmacro %}
+
+{% macro spark_touched() -%}
+    {%- do return(spark_literals('select touched as day from (' ~ touched_days() ~ ') as t', config.get('grain', 'day'))) -%}
+{%- endmacro %}
+
+{# Literals, so that Spark reads the partitions of these days alone. Kept on `model` for as long as the model is compiled. #}
+{% macro spark__is_touched(day) -%}
+    {%- if not (execute and is_incremental()) -%}
+    1 = 1
+    {%- else -%}
+        {%- if 'ssc_touched' not in model -%}{%- do model.update({'ssc_touched': spark_touched()}) -%}{%- endif -%}
+        {%- if model['ssc_touched'] -%}
+    {{ day }} in ({{ model['ssc_touched'] | join(', ') }})
+        {%- else -%}
+    1 = 0
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{#
+  New rows of a base table. The days they lie in, and those with older rows of their keys, are put together in a scratch table with
+  the versions settled, and then overwrite the table's own. Killed while that goes on, the scratch table is whole and the next build
+  begins by doing it again; killed before, nothing has happened. Rows of a load that is being taken a second time are left out of the
+  old ones: it counts once.
+#}
+{% macro spark_add_rows(target, columns, sql) -%}
+    {%- set meta = config.get('meta') -%}
+    {%- set next = spark_scratch(this, 'next') -%}
+    {%- set new = spark_scratch(this, 'new') -%}
+    {%- set names = spark_names(columns) -%}
+    {%- do spark_create(next, columns) -%}
+    {%- if spark_properties(next).get('state') == 'whole' -%}
+        {%- do spark_overwrite(target, columns, '_day', next) -%}
+        {%- do spark_note(next, {'state': 'open'}) -%}
+    {%- endif -%}
+    {%- set loads = new_loads(meta['entity']) | selectattr('files') | map(attribute='load_id') | list -%}
+    {%- if loads -%}
+        {%- do spark_create(new, columns) -%}
+        {%- do run_query('insert overwrite ' ~ new ~ ' select ' ~ names ~ ' from (' ~ sql ~ '\n) as built') -%}
+        {%- set old = target ~ " where _load_id not in ('" ~ loads | join("', '") ~ "')" -%}
+        {%- set keys = meta['keys'] | join(', ') -%}
+        {%- set touched = spark_literals(
+            'select _day as day from ' ~ new ~ ' union all select _day from ' ~ old
+            ~ (' and _broken_rules is not null' if meta['within_day']) ~ ' and (' ~ keys ~ ') in (select ' ~ keys ~ ' from ' ~ new ~ ')'
+        ) -%}
+        {%- if touched -%}
+            {%- set rows = '(select ' ~ names ~ ', false as _is_new from ' ~ old ~ ' and _day in (' ~ touched | join(', ') ~ ')'
+                ~ ' union all select ' ~ names ~ ', true from ' ~ new ~ ')' -%}
+            {%- do run_query('insert overwrite ' ~ next ~ ' ' ~ spark_settled(columns, rows, is_new='_is_new')) -%}
+            {%- do spark_note(next, {'state': 'whole'}) -%}
+            {%- do spark_overwrite(target, columns, '_day', next) -%}
+            {%- do spark_note(next, {'state': 'open'}) -%}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{#
+  The rows with the versions of their keys settled, as settle_versions says. Among older rows only the keys of new ones are: of others
+  not all versions may be at hand.
+#}
+{% macro spark_settled(columns, rows, is_new=none) -%}
+    {%- set meta = config.get('meta') -%}
+    {%- set keys = meta['keys'] | join(', ') -%}
+    {%- set version = meta['version'] ~ ' desc nulls last, ' if meta['version'] else '' -%}
+    select
+        {%- for column in columns %}
+        {% if column.name == '_build_id' -%}
+        case when is_superseded <> _is_superseded then {{ build_id() }} else _build_id end as _build_id
+        {%- elif column.name == '_is_superseded' -%}
+        is_superseded as _is_superseded
+        {%- else -%}
+        `{{ column.name }}`
+        {%- endif -%}
+        {{ ',' if not loop.last }}
+        {%- endfor %}
+    from (
+        select
+            *,
+            case
+                when {% for key in meta['keys'] %}{{ key }} is null{{ ' or ' if not loop.last }}{% endfor %} then _is_superseded
+                {%- if is_new %}
+                when not max({{ is_new }}) over (partition by {{ keys }}) then _is_superseded
+                {%- endif %}
+                when _broken_rules is null then
+                    row_number() over (
+                        partition by {{ keys }}, _broken_rules is null order by {{ version }}_load_id desc, _row desc
+                    ) > 1
+                else row_number() over (partition by {{ keys }} order by _load_id desc, _row desc) > 1
+            end as is_superseded
+        from {{ rows }} as landed_rows
+    ) as settled
+{%- endmacro %}
+
+{# Seeds: one statement with all rows as text, cast to the types that are agreed or inferred; a file that did not change is left. #}
+{% materialization seed, adapter='spark' -%}
+    {%- set target = this.incorporate(type='table') -%}
+    {%- set types = {'varchar': 'string', 'text': 'string', 'timestamp': 'timestamp_ntz', 'integer': 'int'} -%}
+    {%- set agate_table = load_agate_table() -%}
+    {%- do store_result('agate_table', response='OK', agate_table=agate_table) -%}
+    {{ run_hooks(pre_hooks) }}
+    {%- set ns = namespace(columns=[], casts=[], names=[], rows=[]) -%}
+    {%- set agreed = config.get('column_types', {}) -%}
+    {%- for name in agate_table.column_names -%}
+        {%- set type = agreed.get(name, adapter.convert_type(agate_table, loop.index0)) | lower -%}
+        {%- do ns.columns.append({'name': name, 'type': types.get(type, type)}) -%}
+        {%- do ns.names.append('c' ~ loop.index) -%}
+        {%- do ns.casts.append('cast(c' ~ loop.index ~ ' as ' ~ types.get(type, type) ~ ')') -%}
+    {%- endfor -%}
+    {%- set checksum = local_md5(model.checksum.checksum ~ ns.columns) -%}
+    {%- set found = load_cached_relation(this) -%}
+    {%- if found and spark_properties(this).get('checksum') == checksum -%}
+        {%- do spark_run('select 1') -%}
+    {%- else -%}
+        {%- do spark_ready(ns.columns) -%}
+        {%- for row in agate_table.rows -%}
+            {%- set cells = [] -%}
+            {%- for cell in row -%}
+                {%- do cells.append('null' if cell is none else "'" ~ (cell | string | replace('\\', '\\\\') | replace("'", "\\'")) ~ "'") -%}
+            {%- endfor -%}
+            {%- do ns.rows.append('(' ~ cells | join(', ') ~ ')') -%}
+        {%- endfor -%}
+        {%- do spark_run(
+            'insert overwrite ' ~ target ~ ' select ' ~ ns.casts | join(', ')
+            ~ (' from values ' ~ ns.rows | join(', ') ~ ' as cell (' ~ ns.names | join(', ') ~ ')' if ns.rows else ' from (select 1) as cell where 1 = 0')
+        ) -%}
+        {%- do spark_note(target, {'checksum': checksum}) -%}
+    {%- endif -%}
+    {{ run_hooks(post_hooks) }}
+    {%- do return({'relations': [target]}) -%}
+{%- endmaterialization %}
