@@ -46,7 +46,7 @@ class Connection:
                 port=int(port),
                 username=os.environ.get("SSC_SPARK_USER", "ssc"),
                 auth=os.environ.get("SSC_SPARK_AUTH", "NONE"),
-                configuration={"spark.sql.session.timeZone": "UTC"},
+                configuration={"set:hiveconf:spark.sql.session.timeZone": "UTC"},
             )
         except (OSError, TTransportException) as error:
             raise BuildError(

@@ -55,11 +55,12 @@
     {%- for table in [ledger_loads(entity), ledger_counts(entity), next] -%}
         {%- do run_query('drop table if exists ' ~ table) -%}
     {%- endfor -%}
-    {%- do run_query('create table ' ~ ledger_loads(entity) ~ ' (' ~ definitions ~ ') using parquet partitioned by (until_month)') -%}
+    {%- do run_query('create table ' ~ ledger_loads(entity) ~ ' (' ~ definitions ~ ') using parquet '
+        ~ "options (partitionOverwriteMode 'dynamic') partitioned by (until_month)") -%}
     {%- do run_query('create table ' ~ next ~ ' (' ~ definitions ~ ') using parquet') -%}
     {%- do run_query(
         'create table ' ~ ledger_counts(entity) ~ ' (load_id string, staged_count bigint, quarantined_count bigint, '
-        ~ 'superseded_count bigint, _day date) using parquet partitioned by (_day)'
+        ~ "superseded_count bigint, _day date) using parquet options (partitionOverwriteMode 'dynamic') partitioned by (_day)"
     ) -%}
 {%- endmacro %}
 

@@ -55,7 +55,7 @@
 {% macro spark_create(relation, columns, partition=none) -%}
     {%- do run_query(
         'create table if not exists ' ~ relation ~ ' (' ~ spark_definitions(columns) ~ ') using parquet'
-        ~ (' partitioned by (' ~ partition ~ ')' if partition else '') ~ " tblproperties ('ssc.state' = 'open')"
+        ~ (" options (partitionOverwriteMode 'dynamic') partitioned by (" ~ partition ~ ')' if partition else '') ~ " tblproperties ('ssc.state' = 'open')"
     ) -%}
 {%- endmacro %}
 {% macro spark_definitions(columns) -%}
