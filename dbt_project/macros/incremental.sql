@@ -12,7 +12,7 @@
     {%- set grain = grain or config.get('grain', 'day') -%}
     {%- set built = built_up_to(this) -%}
     {%- for model in models or config.get('touched_by', []) %}
-    select {{ month_of_date('_day') if grain == 'month' else '_day' }} as touched from {{ ref(model) }}
+    select {{ month_of_date('_day') if grain == 'month' else '_day' }} as touched from {{ touched_in(model) }}
     where _build_id > {{ built }}
     {%- if not loop.last %} union {% endif %}
     {%- endfor %}

@@ -20,6 +20,17 @@ WORKER = "org.apache.spark.deploy.worker.Worker"
 THRIFT = "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2"
 HOST = "127.0.0.1"
 START_SECONDS = 180.0
+# Short-lived processes on few cores: quick compilation and one thread of garbage collection leave more of them for the work.
+JVM = "-Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+LOGGING = """\
+rootLogger.level = warn
+rootLogger.appenderRef.stdout.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.target = SYSTEM_ERR
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n%ex
+"""
 CONFIGURATION = {
     "spark.driver.host": HOST,
     "spark.driver.bindAddress": HOST,
@@ -28,7 +39,7 @@ CONFIGURATION = {
     "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
     "spark.default.parallelism": "2",
     "spark.scheduler.mode": "FAIR",  # several models at once: none waits for the other's whole job
-    "spark.sql.codegen.wholeStage": "true",
+    "spark.sql.codegen.wholeStage": "false",  # compiling a query takes longer than such small tables do
     "spark.eventLog.enabled": "false",
 }
 
@@ -53,6 +64,7 @@ class Cluster:
         """Start everything; :meth:`wait` for it before use."""
         for name in ("conf", "local", "work", "warehouse"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
+        (self.folder / "conf" / "log4j2.properties").write_text(LOGGING)
         self._launch("master", "256m", "bin/spark-class", MASTER, "--host", HOST, "--port", str(self.master_port), "--webui-port", "0")
         for name in ("worker1", "worker2"):
             self.start_worker(name)
@@ -60,8 +72,8 @@ class Cluster:
             **CONFIGURATION,
             "spark.sql.warehouse.dir": str(self.folder / "warehouse"),
             "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:;databaseName={self.folder}/metastore;create=true",
-            "spark.driver.extraJavaOptions": f"-Duser.timezone=UTC -Dderby.system.home={self.folder}",
-            "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
+            "spark.driver.extraJavaOptions": f"{JVM} -Dderby.system.home={self.folder}",
+            "spark.executor.extraJavaOptions": JVM,
         }
         options = [part for name, value in conf.items() for part in ("--conf", f"{name}={value}")]
         memory = ["--driver-memory", "1g", "--executor-memory", "1g", "--executor-cores", "1"]
@@ -107,6 +119,7 @@ class Cluster:
             "SPARK_LOCAL_IP": HOST,
             "SPARK_LOCAL_DIRS": str(self.folder / "local"),
             "SPARK_DAEMON_MEMORY": heap,
+            "SPARK_DAEMON_JAVA_OPTS": JVM,
             "SPARK_NO_DAEMONIZE": "1",
         }
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("SPARK_", "PYSPARK_", "SSC_"))}

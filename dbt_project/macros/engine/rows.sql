@@ -10,58 +10,69 @@
 {% macro write_ledger() %}{{ return(adapter.dispatch('write_ledger')()) }}{% endmacro %}
 {#
   After the rows, the counts of their days; after these, the loads: one that is not in the ledger is taken again, which changes
-  nothing. Loads lie by the month in which their windows end, so that a new one rewrites a month of the ledger.
+  nothing. Both lie by month, and a month's new content is put together in a scratch table first. The counts hold the build that last
+  wrote or changed rows of a day, so that facts find touched days without reading the rows.
 #}
 {% macro spark__write_ledger() -%}
     {%- set entity = config.get('meta')['entity'] -%}
-    {%- set loads, counts = ledger_loads(entity), ledger_counts(entity) -%}
-    {%- set new = new_loads(entity) -%}
+    {%- set loads, counts, new = ledger_loads(entity), ledger_counts(entity), new_loads(entity) -%}
     {%- if new -%}
-        {%- set next = 'internal.ledger__' ~ entity ~ '__next' -%}
-        {%- set touched -%}
-            {% if is_incremental() %}where _day in (select _day from {{ this }} where _build_id > {{ built_up_to(this) }}){% endif %}
+        {%- set next_counts, next_loads = spark_ledger_scratch(entity, 'counts'), spark_ledger_scratch(entity, 'loads') -%}
+        {%- set days -%}
+            select distinct _day from {{ this }} where _build_id > {{ built_up_to(this) }}
         {%- endset -%}
         {%- do run_query(
-            'insert overwrite table ' ~ counts ~ ' partition (_day) select /*+ rebalance(_day) */ _load_id, '
+            'insert overwrite ' ~ next_counts ~ ' with touched as (' ~ days ~ ') select _load_id, _day, '
             ~ 'count(*) filter (where not _is_superseded and _broken_rules is null), '
             ~ 'count(*) filter (where not _is_superseded and _broken_rules is not null), '
-            ~ 'count(*) filter (where _is_superseded), _day from ' ~ this ~ ' ' ~ touched ~ ' group by _load_id, _day'
+            ~ 'count(*) filter (where _is_superseded), max(_build_id), ' ~ month_of_date('_day')
+            ~ ' from ' ~ this ~ ' where _day in (select _day from touched) group by _load_id, _day'
+            ~ ' union all select * from ' ~ counts ~ ' where month in (select ' ~ month_of_date('_day') ~ ' from touched)'
+            ~ ' and _day not in (select _day from touched)'
         ) -%}
+        {%- do run_query('insert overwrite table ' ~ counts ~ ' partition (month) select /*+ coalesce(1) */ * from ' ~ next_counts) -%}
         {%- do run_query(
-            'insert overwrite ' ~ next ~ ' select ' ~ spark_ledger_columns() | join(', ') ~ ', '
-            ~ month_of_date('window_until') ~ ' from ' ~ loads_table(entity) ~ ' as taken union all select * from ' ~ loads
-            ~ ' where until_month in (select ' ~ month_of_date('window_until') ~ ' from ' ~ loads_table(entity) ~ ' as taken)'
+            'insert overwrite ' ~ next_loads ~ ' select *, ' ~ month_of_date('window_until') ~ ' from ' ~ loads_table(entity) ~ ' as taken'
+            ~ ' union all select * from ' ~ loads
+            ~ ' where month in (select ' ~ month_of_date('window_until') ~ ' from ' ~ loads_table(entity) ~ ' as taken)'
             ~ " and load_id not in ('" ~ new | map(attribute='load_id') | join("', '") ~ "')"
         ) -%}
-    insert overwrite table {{ loads }} partition (until_month) select /*+ coalesce(1) */ * from {{ next }}
+    insert overwrite table {{ loads }} partition (month) select /*+ coalesce(1) */ * from {{ next_loads }}
     {%- endif -%}
 {%- endmacro %}
 
-{% macro spark_ledger_columns() -%}
-    {%- do return([
-        'load_id', 'window_since', 'window_until', 'landed_count', 'bytes', 'contract_version', 'is_demo', 'started_at', 'ended_at',
-        'added_columns', 'missing_columns',
-    ]) -%}
+{% macro spark_ledger_scratch(entity, table) -%}
+    internal.ledger__{{ entity }}__{{ table }}
 {%- endmacro %}
 
 {# An entity's ledger, empty: before its base table is made, and before one that must be made anew is dropped. #}
 {% macro spark_new_ledger(entity) -%}
-    {%- set definitions -%}
+    {%- set loads_columns -%}
         load_id string, window_since timestamp_ntz, window_until timestamp_ntz, landed_count bigint, bytes bigint,
         contract_version string, is_demo boolean, started_at timestamp_ntz, ended_at timestamp_ntz, added_columns string,
-        missing_columns string, until_month string
+        missing_columns string, month string
     {%- endset -%}
-    {%- set next = 'internal.ledger__' ~ entity ~ '__next' -%}
-    {%- for table in [ledger_loads(entity), ledger_counts(entity), next] -%}
+    {%- set counts_columns -%}
+        load_id string, _day date, staged_count bigint, quarantined_count bigint, superseded_count bigint, _build_id bigint, month string
+    {%- endset -%}
+    {%- for table, scratch, columns in [
+        (ledger_loads(entity), spark_ledger_scratch(entity, 'loads'), loads_columns),
+        (ledger_counts(entity), spark_ledger_scratch(entity, 'counts'), counts_columns),
+    ] -%}
         {%- do run_query('drop table if exists ' ~ table) -%}
+        {%- do run_query('drop table if exists ' ~ scratch) -%}
+        {%- do run_query('create table ' ~ scratch ~ ' (' ~ columns ~ ') using parquet') -%}
+        {%- do run_query(
+            'create table ' ~ table ~ ' (' ~ columns ~ ") using parquet options (partitionOverwriteMode 'dynamic') partitioned by (month)"
+        ) -%}
     {%- endfor -%}
-    {%- do run_query('create table ' ~ ledger_loads(entity) ~ ' (' ~ definitions ~ ') using parquet '
-        ~ "options (partitionOverwriteMode 'dynamic') partitioned by (until_month)") -%}
-    {%- do run_query('create table ' ~ next ~ ' (' ~ definitions ~ ') using parquet') -%}
-    {%- do run_query(
-        'create table ' ~ ledger_counts(entity) ~ ' (load_id string, staged_count bigint, quarantined_count bigint, '
-        ~ "superseded_count bigint, _day date) using parquet options (partitionOverwriteMode 'dynamic') partitioned by (_day)"
-    ) -%}
+{%- endmacro %}
+
+{# What says which days of a model a build wrote or changed: `_day` and `_build_id`. #}
+{% macro touched_in(model) %}{{ return(adapter.dispatch('touched_in')(model)) }}{% endmacro %}
+{% macro default__touched_in(model) %}{{ ref(model) }}{% endmacro %}
+{% macro spark__touched_in(model) -%}
+    {{ ledger_counts(model[5:]) if model.startswith('base_') else ref(model) }}
 {%- endmacro %}
 
 {% macro built_up_to(relation) %}{{ return(adapter.dispatch('built_up_to')(relation)) }}{% endmacro %}

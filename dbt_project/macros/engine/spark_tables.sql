@@ -7,7 +7,8 @@
   * Incremental tables are partitioned by their day (or month), and a build overwrites the touched partitions alone. What was made of
     the table itself goes by way of a scratch table in schema `internal`: a statement never overwrites what it reads.
   * What a table holds is written on it, as properties, which Spark's metastore changes at once or not at all:
-    `ssc.state` (`open`: being filled, or `whole`), `ssc.build_id` and `ssc.fingerprint` (by mark_built), `ssc.checksum` (seeds).
+    `ssc.state` (`open`: being filled, or `whole`), `ssc.build_id` and `ssc.fingerprint`
+    (by mark_built), `ssc.checksum` (seeds, views).
 #}
 {% macro spark_run(sql) -%}
     {%- call statement('main') -%}{{ sql }}{%- endcall -%}
@@ -113,6 +114,22 @@
         {%- do spark_run('insert overwrite ' ~ target ~ ' select ' ~ names ~ ' from ' ~ scratch) -%}
     {%- else -%}
         {%- do spark_run('insert overwrite ' ~ target ~ ' select ' ~ names ~ ' from (' ~ sql ~ '\n) as built') -%}
+    {%- endif -%}
+    {{ run_hooks(post_hooks) }}
+    {%- do return({'relations': [target]}) -%}
+{%- endmaterialization %}
+
+{# A view is left where nothing of the project changed and its text is the same. #}
+{% materialization view, adapter='spark' -%}
+    {%- set target = this.incorporate(type='view') -%}
+    {%- set checksum = local_md5(sql ~ build_context()['fingerprints'].get('_project', '')) -%}
+    {%- set found = load_cached_relation(this) -%}
+    {{ run_hooks(pre_hooks) }}
+    {%- if found and found.type == 'view' and spark_properties(this).get('checksum') == checksum -%}
+        {%- do spark_run('select 1') -%}
+    {%- else -%}
+        {%- if found and found.type != 'view' -%}{%- do adapter.drop_relation(found) -%}{%- endif -%}
+        {%- do spark_run('create or replace view ' ~ this ~ " tblproperties ('ssc.checksum' = '" ~ checksum ~ "') as\n" ~ sql) -%}
     {%- endif -%}
     {{ run_hooks(post_hooks) }}
     {%- do return({'relations': [target]}) -%}
