@@ -13,7 +13,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +32,20 @@ def target_path() -> Path:
 
 
 class Connection:
-    """A session on the Thrift server of the cluster that the settings name."""
+    """A session on the Thrift server of the cluster that the settings name: those of the environment, if no others are given."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, str] = os.environ) -> None:
         from pyhive import hive
         from thrift.transport.TTransport import TTransportException
 
-        host, port = os.environ.get("SSC_SPARK_HOST", "127.0.0.1"), os.environ.get("SSC_SPARK_PORT", "10000")
+        host, port = settings.get("SSC_SPARK_HOST", "127.0.0.1"), settings.get("SSC_SPARK_PORT", "10000")
         self.where = f"{host}:{port}"
         try:
             self.connection = hive.connect(
                 host=host,
                 port=int(port),
-                username=os.environ.get("SSC_SPARK_USER", "ssc"),
-                auth=os.environ.get("SSC_SPARK_AUTH", "NONE"),
+                username=settings.get("SSC_SPARK_USER", "ssc"),
+                auth=settings.get("SSC_SPARK_AUTH", "NONE"),
                 configuration={"set:hiveconf:spark.sql.session.timeZone": "UTC"},
             )
         except (OSError, TTransportException) as error:
@@ -66,7 +66,9 @@ class Connection:
         except Error as error:
             status = getattr(error.args[0], "status", None) if error.args else None
             words = (getattr(status, "errorMessage", None) or str(error)).splitlines()[0]
-            raise BuildError(f"Spark refused a statement ({words})", where=f"{self.where}: {sql[:200]}", next_step="read Spark's log") from error
+            raise BuildError(
+                f"Spark refused a statement ({words})", where=f"{self.where}: {sql[:200]}", next_step="read Spark's log"
+            ) from error
         finally:
             cursor.close()
 

@@ -20,8 +20,9 @@ WORKER = "org.apache.spark.deploy.worker.Worker"
 THRIFT = "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2"
 HOST = "127.0.0.1"
 START_SECONDS = 180.0
-# Short-lived processes on few cores: quick compilation and one thread of garbage collection leave more of them for the work.
-JVM = "-Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+# Few cores: one thread of garbage collection, and where little is computed only quick compilation, leave more of them for the work.
+JVM = "-Duser.timezone=UTC -XX:+UseSerialGC"
+QUICK = f"{JVM} -XX:TieredStopAtLevel=1"
 LOGGING = """\
 rootLogger.level = warn
 rootLogger.appenderRef.stdout.ref = console
@@ -36,10 +37,12 @@ CONFIGURATION = {
     "spark.driver.bindAddress": HOST,
     "spark.ui.enabled": "false",
     "spark.sql.shuffle.partitions": "2",
-    "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
     "spark.default.parallelism": "2",
     "spark.scheduler.mode": "FAIR",  # several models at once: none waits for the other's whole job
-    "spark.sql.codegen.wholeStage": "false",  # compiling a query takes longer than such small tables do
+    # To compile a query, and to plan it again after each of its stages, takes longer than to run it on such small tables.
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
     "spark.eventLog.enabled": "false",
 }
 
@@ -67,23 +70,24 @@ class Cluster:
         (self.folder / "conf" / "log4j2.properties").write_text(LOGGING)
         self._launch("master", "256m", "bin/spark-class", MASTER, "--host", HOST, "--port", str(self.master_port), "--webui-port", "0")
         for name in ("worker1", "worker2"):
-            self.start_worker(name)
+            arguments = ["--host", HOST, "--cores", "1", "--memory", "1g", "--webui-port", "0", "-d", str(self.folder / "work")]
+            self._launch(name, "256m", "bin/spark-class", WORKER, *arguments, f"spark://{HOST}:{self.master_port}")
+        self.start_thrift()
+
+    def start_thrift(self) -> None:
+        """The Thrift server, which is the driver of everything that is run through it; killed, it may be started again."""
         conf = {
             **CONFIGURATION,
             "spark.sql.warehouse.dir": str(self.folder / "warehouse"),
             "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:;databaseName={self.folder}/metastore;create=true",
             "spark.driver.extraJavaOptions": f"{JVM} -Dderby.system.home={self.folder}",
-            "spark.executor.extraJavaOptions": JVM,
+            "spark.executor.extraJavaOptions": QUICK,
         }
         options = [part for name, value in conf.items() for part in ("--conf", f"{name}={value}")]
         memory = ["--driver-memory", "1g", "--executor-memory", "1g", "--executor-cores", "1"]
         listen = ["--hiveconf", f"hive.server2.thrift.bind.host={HOST}", "--hiveconf", f"hive.server2.thrift.port={self.port}"]
         master = ["--master", f"spark://{HOST}:{self.master_port}"]
         self._launch("thrift", "1g", "bin/spark-submit", "--class", THRIFT, *master, *memory, *options, "spark-internal", *listen)
-
-    def start_worker(self, name: str) -> None:
-        arguments = ["--host", HOST, "--cores", "1", "--memory", "1g", "--webui-port", "0", "-d", str(self.folder / "work")]
-        self._launch(name, "256m", "bin/spark-class", WORKER, *arguments, f"spark://{HOST}:{self.master_port}")
 
     def wait(self) -> None:
         """Until the Thrift server answers; fails with its log where it ended."""
@@ -119,7 +123,7 @@ class Cluster:
             "SPARK_LOCAL_IP": HOST,
             "SPARK_LOCAL_DIRS": str(self.folder / "local"),
             "SPARK_DAEMON_MEMORY": heap,
-            "SPARK_DAEMON_JAVA_OPTS": JVM,
+            "SPARK_DAEMON_JAVA_OPTS": JVM if name == "thrift" else QUICK,
             "SPARK_NO_DAEMONIZE": "1",
         }
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("SPARK_", "PYSPARK_", "SSC_"))}

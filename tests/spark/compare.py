@@ -16,18 +16,19 @@ TOLERANCE = 1e-9  # of floats: absolute below 1, relative above
 TYPES = {"string": "VARCHAR", "timestamp_ntz": "TIMESTAMP", "int": "INTEGER"}
 
 
-def differences(spark: Connection, table: str, duckdb_file: Path) -> tuple[int, list[str]]:
-    """Rows in DuckDB's ``schema.table``, and what differs on Spark, in words; nothing where the two are equal."""
+def differences(spark: Connection, table: str, duckdb_file: Path, duckdb_table: str | None = None) -> tuple[int, list[str]]:
+    """Rows in DuckDB's table (the same name), and what differs on Spark, in words; nothing where the two are equal."""
+    build = f"build.{duckdb_table or table}"
     with tempfile.TemporaryDirectory(dir=duckdb_file.parent) as folder, duckdb.connect() as connection:
         exported = Path(folder) / "rows"
         spark.rows(f"insert overwrite directory '{exported}' using parquet select * from {table}")
         connection.execute(f"attach '{duckdb_file}' as build (read_only)")
-        described = connection.execute(f"describe build.{table}").fetchall()
+        described = connection.execute(f"describe {build}").fetchall()
         mine = {name: kind for name, kind, *_ in described}
         theirs = {row[0]: _type(row[1]) for row in spark.rows(f"describe query select * from {table}")}
-        if mine != theirs:
-            return 0, [f"{table}: {name} is {mine.get(name)} in DuckDB and {theirs.get(name)} on Spark" for name in sorted(mine | theirs)
-                       if mine.get(name) != theirs.get(name)]  # fmt: skip
+        unlike = sorted(name for name in mine | theirs if mine.get(name) != theirs.get(name))
+        if unlike:
+            return 0, [f"{table}: {name} is {mine.get(name)} in DuckDB and {theirs.get(name)} on Spark" for name in unlike]
         floats = [name for name, kind in mine.items() if kind in ("DOUBLE", "FLOAT")]
         exact = [name for name in mine if name not in floats]
         # Rows alike in all exact columns are matched in the order of their floats.
@@ -35,7 +36,7 @@ def differences(spark: Connection, table: str, duckdb_file: Path) -> tuple[int, 
         group = ", ".join(f'"{name}"' for name in exact) or "1"
         order = ", ".join(f'"{name}" nulls last' for name in floats) or "1"
         numbered = f"select {columns}, row_number() over (partition by {group} order by {order}) as nth from"
-        connection.execute(f"create temp table mine as {numbered} build.{table}")
+        connection.execute(f"create temp table mine as {numbered} {build}")
         connection.execute(f"create temp table theirs as {numbered} read_parquet('{exported}/*.parquet')")
         on = " and ".join(f'mine."{name}" is not distinct from theirs."{name}"' for name in [*exact, "nth"])
         close = " and ".join(

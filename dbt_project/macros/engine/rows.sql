@@ -17,27 +17,30 @@
     {%- set entity = config.get('meta')['entity'] -%}
     {%- set loads, counts, new = ledger_loads(entity), ledger_counts(entity), new_loads(entity) -%}
     {%- if new -%}
-        {%- set next_counts, next_loads = spark_ledger_scratch(entity, 'counts'), spark_ledger_scratch(entity, 'loads') -%}
-        {%- set days -%}
-            select distinct _day from {{ this }} where _build_id > {{ built_up_to(this) }}
-        {%- endset -%}
-        {%- do run_query(
-            'insert overwrite ' ~ next_counts ~ ' with touched as (' ~ days ~ ') select _load_id, _day, '
-            ~ 'count(*) filter (where not _is_superseded and _broken_rules is null), '
+        {%- set counted = '_load_id, _day, count(*) filter (where not _is_superseded and _broken_rules is null), '
             ~ 'count(*) filter (where not _is_superseded and _broken_rules is not null), '
-            ~ 'count(*) filter (where _is_superseded), max(_build_id), ' ~ month_of_date('_day')
-            ~ ' from ' ~ this ~ ' where _day in (select _day from touched) group by _load_id, _day'
-            ~ ' union all select * from ' ~ counts ~ ' where month in (select ' ~ month_of_date('_day') ~ ' from touched)'
-            ~ ' and _day not in (select _day from touched)'
-        ) -%}
-        {%- do run_query('insert overwrite table ' ~ counts ~ ' partition (month) select /*+ coalesce(1) */ * from ' ~ next_counts) -%}
-        {%- do run_query(
-            'insert overwrite ' ~ next_loads ~ ' select *, ' ~ month_of_date('window_until') ~ ' from ' ~ loads_table(entity) ~ ' as taken'
-            ~ ' union all select * from ' ~ loads
-            ~ ' where month in (select ' ~ month_of_date('window_until') ~ ' from ' ~ loads_table(entity) ~ ' as taken)'
-            ~ " and load_id not in ('" ~ new | map(attribute='load_id') | join("', '") ~ "')"
-        ) -%}
+            ~ 'count(*) filter (where _is_superseded), max(_build_id), ' ~ month_of_date('_day') ~ ' from ' ~ this -%}
+        {%- set taken = 'select *, ' ~ month_of_date('window_until') ~ ' as month from ' ~ loads_table(entity) ~ ' as taken' -%}
+        {%- if is_incremental() -%}
+            {%- set next_counts, next_loads = spark_ledger_scratch(entity, 'counts'), spark_ledger_scratch(entity, 'loads') -%}
+            {%- do run_query('create table if not exists ' ~ next_counts ~ ' (' ~ spark_counts_columns() ~ ') using parquet') -%}
+            {%- do run_query('create table if not exists ' ~ next_loads ~ ' (' ~ spark_loads_columns() ~ ') using parquet') -%}
+            {%- do run_query(
+                'insert overwrite ' ~ next_counts ~ ' with touched as (select distinct _day from ' ~ this ~ ' where _build_id > '
+                ~ built_up_to(this) ~ ') select ' ~ counted ~ ' where _day in (select _day from touched) group by _load_id, _day'
+                ~ ' union all select * from ' ~ counts ~ ' where month in (select ' ~ month_of_date('_day') ~ ' from touched)'
+                ~ ' and _day not in (select _day from touched)'
+            ) -%}
+            {%- do run_query('insert overwrite table ' ~ counts ~ ' partition (month) select /*+ coalesce(1) */ * from ' ~ next_counts) -%}
+            {%- do run_query(
+                'insert overwrite ' ~ next_loads ~ ' with taken as (' ~ taken ~ ') select * from taken union all select * from ' ~ loads
+                ~ ' where month in (select month from taken) and load_id not in (select load_id from taken)'
+            ) -%}
     insert overwrite table {{ loads }} partition (month) select /*+ coalesce(1) */ * from {{ next_loads }}
+        {%- else -%}
+            {%- do run_query('insert overwrite table ' ~ counts ~ ' partition (month) select ' ~ counted ~ ' group by _load_id, _day') -%}
+    insert overwrite table {{ loads }} partition (month) {{ taken }}
+        {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
 
@@ -45,23 +48,20 @@
     internal.ledger__{{ entity }}__{{ table }}
 {%- endmacro %}
 
+{% macro spark_loads_columns() -%}
+    load_id string, window_since timestamp_ntz, window_until timestamp_ntz, landed_count bigint, bytes bigint, contract_version string,
+    is_demo boolean, started_at timestamp_ntz, ended_at timestamp_ntz, added_columns string, missing_columns string, month string
+{%- endmacro %}
+{% macro spark_counts_columns() -%}
+    load_id string, _day date, staged_count bigint, quarantined_count bigint, superseded_count bigint, _build_id bigint, month string
+{%- endmacro %}
+
 {# An entity's ledger, empty: before its base table is made, and before one that must be made anew is dropped. #}
 {% macro spark_new_ledger(entity) -%}
-    {%- set loads_columns -%}
-        load_id string, window_since timestamp_ntz, window_until timestamp_ntz, landed_count bigint, bytes bigint,
-        contract_version string, is_demo boolean, started_at timestamp_ntz, ended_at timestamp_ntz, added_columns string,
-        missing_columns string, month string
-    {%- endset -%}
-    {%- set counts_columns -%}
-        load_id string, _day date, staged_count bigint, quarantined_count bigint, superseded_count bigint, _build_id bigint, month string
-    {%- endset -%}
-    {%- for table, scratch, columns in [
-        (ledger_loads(entity), spark_ledger_scratch(entity, 'loads'), loads_columns),
-        (ledger_counts(entity), spark_ledger_scratch(entity, 'counts'), counts_columns),
+    {%- for table, columns in [
+        (ledger_loads(entity), spark_loads_columns()), (ledger_counts(entity), spark_counts_columns()),
     ] -%}
         {%- do run_query('drop table if exists ' ~ table) -%}
-        {%- do run_query('drop table if exists ' ~ scratch) -%}
-        {%- do run_query('create table ' ~ scratch ~ ' (' ~ columns ~ ') using parquet') -%}
         {%- do run_query(
             'create table ' ~ table ~ ' (' ~ columns ~ ") using parquet options (partitionOverwriteMode 'dynamic') partitioned by (month)"
         ) -%}
@@ -83,7 +83,9 @@
 {% macro mark_built() %}{{ return(adapter.dispatch('mark_built')()) }}{% endmacro %}
 {% macro spark__mark_built() -%}
     {%- set context = build_context() -%}
-    {{ spark_note_sql(this, {'build_id': context['build_id'], 'fingerprint': context['fingerprints'].get(this.identifier, '')}) }}
+    {{ spark_note_sql(this, {
+        'build_id': context['build_id'], 'fingerprint': context['fingerprints'].get(this.identifier, ''), 'next': 'open'
+    }) }}
 {%- endmacro %}
 
 {% macro prepare_build_log() %}{{ return(adapter.dispatch('prepare_build_log')()) }}{% endmacro %}

@@ -7,11 +7,16 @@
   * Incremental tables are partitioned by their day (or month), and a build overwrites the touched partitions alone. What was made of
     the table itself goes by way of a scratch table in schema `internal`: a statement never overwrites what it reads.
   * What a table holds is written on it, as properties, which Spark's metastore changes at once or not at all:
-    `ssc.state` (`open`: being filled, or `whole`), `ssc.build_id` and `ssc.fingerprint`
-    (by mark_built), `ssc.checksum` (seeds, views).
+    `ssc.state` (`open`: being filled, or `whole`), `ssc.next` (the same of a base table's scratch table), `ssc.build_id` and
+    `ssc.fingerprint` (by mark_built), `ssc.project` (the project it was made with), `ssc.checksum` (of a seed's file, a view's text).
 #}
 {% macro spark_run(sql) -%}
     {%- call statement('main') -%}{{ sql }}{%- endcall -%}
+{%- endmacro %}
+
+{# dbt wants a result of every model, of one in which there was nothing to do too. #}
+{% macro spark_nothing() -%}
+    {%- call noop_statement('main', 'nothing new') -%}{%- endcall -%}
 {%- endmacro %}
 
 {# The columns of a query as [{'name', 'type'}], those it is partitioned by last, as Spark keeps them. #}
@@ -53,7 +58,7 @@
     {%- for column in columns %}`{{ column.name }}`{{ ', ' if not loop.last }}{% endfor -%}
 {%- endmacro %}
 
-{% macro spark_create(relation, columns, partition=none) -%}
+{% macro spark_create(relation, columns, partition=none, properties=none) -%}
     {%- do run_query(
         'create table if not exists ' ~ relation ~ ' (' ~ spark_definitions(columns) ~ ') using parquet'
         ~ (" options (partitionOverwriteMode 'dynamic') partitioned by (" ~ partition ~ ')' if partition else '') ~ " tblproperties ('ssc.state' = 'open')"
@@ -76,8 +81,10 @@
     {%- do run_query(spark_note_sql(relation, properties)) -%}
 {%- endmacro %}
 {% macro spark_note_sql(relation, properties) -%}
-    alter table {{ relation }} set tblproperties (
-    {%- for name, value in properties.items() %}'ssc.{{ name }}' = '{{ value }}'{{ ', ' if not loop.last }}{% endfor -%})
+    alter table {{ relation }} set tblproperties ({{ spark_noted(properties) }})
+{%- endmacro %}
+{% macro spark_noted(properties) -%}
+    {%- for name, value in properties.items() %}'ssc.{{ name }}' = '{{ value }}'{{ ', ' if not loop.last }}{% endfor -%}
 {%- endmacro %}
 
 {# A scratch table of a model: `new` rows as they came, or the `next` content of partitions. #}
@@ -85,31 +92,47 @@
     internal.{{ relation.schema }}__{{ relation.identifier }}__{{ use }}
 {%- endmacro %}
 
-{#- The table of a model as it stands: dropped where it is something else or has other columns; made where it is missing. -#}
-{% macro spark_ready(columns, partition=none, keep=true) -%}
+{#
+  The table of a model, ready to be filled: {'columns', 'is_new', and what was written on it}. It is kept where its columns are what the
+  query answers, which is not asked while the project is the one that the table was made with; else it is made.
+#}
+{% macro spark_ready(sql, partition=none, replace=true) -%}
     {%- set found = load_cached_relation(this) -%}
-    {%- set target = this.incorporate(type='table') -%}
-    {%- if found and found.type == 'table' and keep and spark_columns(run_query('describe ' ~ this), partition) == columns -%}
-        {%- do return(true) -%}
+    {%- set kept = found and found.type == 'table' and not (partition and should_full_refresh()) -%}
+    {%- set project = build_context()['fingerprints'].get('_project', '') -%}
+    {%- set properties = spark_properties(this) if kept else {} -%}
+    {%- set there = spark_columns(run_query('describe ' ~ this), partition) if kept else none -%}
+    {%- if kept and properties.get('project') == project -%}
+        {%- do properties.update({'columns': there, 'is_new': false}) -%}
+        {%- do return(properties) -%}
     {%- endif -%}
-    {%- for use in ['new', 'next'] -%}
-        {%- do run_query('drop table if exists ' ~ spark_scratch(this, use)) -%}
-    {%- endfor -%}
+    {%- set columns = spark_columns(run_query('describe query ' ~ sql), partition) -%}
+    {%- do spark_check_contract(columns) -%}
+    {%- if kept and there == columns -%}
+        {%- do spark_note(this, {'project': project}) -%}
+        {%- do properties.update({'columns': columns, 'is_new': false}) -%}
+        {%- do return(properties) -%}
+    {%- endif -%}
+    {%- if kept and not replace -%}
+        {%- do exceptions.raise_compiler_error('the columns of ' ~ this ~ ' changed: build it anew with --full-refresh') -%}
+    {%- endif -%}
     {%- if found -%}{%- do adapter.drop_relation(found) -%}{%- endif -%}
-    {%- do spark_create(target, columns, partition) -%}
-    {%- do return(false) -%}
+    {%- if partition -%}
+        {%- for use in ['new', 'next'] -%}{%- do run_query('drop table if exists ' ~ spark_scratch(this, use)) -%}{%- endfor -%}
+    {%- endif -%}
+    {%- do spark_create(this.incorporate(type='table'), columns, partition, {'state': 'open', 'project': project}) -%}
+    {%- do return({'columns': columns, 'is_new': true}) -%}
 {%- endmacro %}
 
 {% materialization table, adapter='spark' -%}
     {%- set target = this.incorporate(type='table') -%}
     {{ run_hooks(pre_hooks) }}
-    {%- set columns = spark_columns(run_query('describe query ' ~ sql)) -%}
-    {%- do spark_check_contract(columns) -%}
-    {%- set was_there = spark_ready(columns) -%}
-    {%- set names = spark_names(columns) -%}
-    {%- if was_there and this | string in sql -%}
+    {%- set ready = spark_ready(sql) -%}
+    {%- set names = spark_names(ready['columns']) -%}
+    {%- if not ready['is_new'] and this | string in sql -%}
         {%- set scratch = spark_scratch(this, 'next') -%}
-        {%- do spark_create(scratch, columns) -%}
+        {%- do run_query('drop table if exists ' ~ scratch) -%}
+        {%- do spark_create(scratch, ready['columns']) -%}
         {%- do run_query('insert overwrite ' ~ scratch ~ ' select ' ~ names ~ ' from (' ~ sql ~ '\n) as built') -%}
         {%- do spark_run('insert overwrite ' ~ target ~ ' select ' ~ names ~ ' from ' ~ scratch) -%}
     {%- else -%}
@@ -126,7 +149,7 @@
     {%- set found = load_cached_relation(this) -%}
     {{ run_hooks(pre_hooks) }}
     {%- if found and found.type == 'view' and spark_properties(this).get('checksum') == checksum -%}
-        {%- do spark_run('select 1') -%}
+        {%- do spark_nothing() -%}
     {%- else -%}
         {%- if found and found.type != 'view' -%}{%- do adapter.drop_relation(found) -%}{%- endif -%}
         {%- do spark_run('create or replace view ' ~ this ~ " tblproperties ('ssc.checksum' = '" ~ checksum ~ "') as\n" ~ sql) -%}
@@ -139,27 +162,19 @@
     {%- set target = this.incorporate(type='table') -%}
     {%- set strategy = config.require('incremental_strategy') -%}
     {%- set day = '_day' if strategy == 'append' else config.require('day') -%}
-    {%- set found = load_cached_relation(this) -%}
     {{ run_hooks(pre_hooks) }}
-    {%- if strategy == 'append' and (should_full_refresh() or not found) -%}
+    {%- if strategy == 'append' and (should_full_refresh() or not load_cached_relation(this)) -%}
         {%- do spark_new_ledger(config.get('meta')['entity']) -%}
     {%- endif -%}
-    {%- set columns = spark_columns(run_query('describe query ' ~ sql), day) -%}
-    {%- do spark_check_contract(columns) -%}
-    {%- set was_there = spark_ready(columns, day, keep=not should_full_refresh()) -%}
-    {%- if found and not was_there and not should_full_refresh() -%}
-        {%- do exceptions.raise_compiler_error('the columns of ' ~ this ~ ' changed: build it anew with --full-refresh') -%}
-    {%- endif -%}
-    {%- if was_there and spark_properties(this).get('state') == 'whole' -%}
-        {%- if strategy == 'append' -%}
-            {%- do spark_add_rows(target, columns, sql) -%}
-        {%- else -%}
-            {%- do spark_replace_days(target, columns, day, sql) -%}
-        {%- endif -%}
+    {%- set ready = spark_ready(sql, day, replace=false) -%}
+    {%- if ready.get('state') == 'whole' and strategy == 'append' -%}
+        {%- do spark_add_rows(target, ready, sql) -%}
+    {%- elif ready.get('state') == 'whole' -%}
+        {%- do spark_replace_days(target, ready['columns'], day, sql) -%}
     {%- else -%}
-        {%- if was_there -%}{%- do run_query('truncate table ' ~ this) -%}{%- endif -%}
-        {%- set rows = spark_settled(columns, '(' ~ sql ~ '\n)') if strategy == 'append' else 'select * from (' ~ sql ~ '\n) as built' -%}
-        {%- do spark_overwrite(target, columns, day, '(' ~ rows ~ ')') -%}
+        {%- if not ready['is_new'] -%}{%- do run_query('truncate table ' ~ this) -%}{%- endif -%}
+        {%- set rows = spark_settled(ready['columns'], '(' ~ sql ~ '\n)') if strategy == 'append' else 'select * from (' ~ sql ~ '\n) as built' -%}
+        {%- do spark_overwrite(target, ready['columns'], day, '(' ~ rows ~ ')') -%}
         {%- do spark_note(target, {'state': 'whole'}) -%}
     {%- endif -%}
     {{ run_hooks(post_hooks) }}
@@ -193,6 +208,8 @@
             {%- do run_query('alter table ' ~ target ~ ' drop if exists ' ~ ns.emptied | join(', ')) -%}
         {%- endif -%}
         {%- do spark_overwrite(target, columns, day, scratch) -%}
+    {%- else -%}
+        {%- do spark_nothing() -%}
     {%- endif -%}
 {%- endmacro %}
 
@@ -223,39 +240,39 @@
 
 {#
   New rows of a base table. The days they lie in, and those with older rows of their keys, are put together in a scratch table with
-  the versions settled, and then overwrite the table's own. Killed while that goes on, the scratch table is whole and the next build
-  begins by doing it again; killed before, nothing has happened. Rows of a load that is being taken a second time are left out of the
-  old ones: it counts once.
+  the versions settled, and then overwrite the table's own. From where `ssc.next` says that the scratch table is `whole` until the model
+  is marked as built, a kill leaves it to the next build to overwrite once more, before anything else; killed before, nothing has
+  happened. Rows of a load that is being taken a second time are left out of the old ones: it counts once.
 #}
-{% macro spark_add_rows(target, columns, sql) -%}
-    {%- set meta = config.get('meta') -%}
-    {%- set next = spark_scratch(this, 'next') -%}
-    {%- set new = spark_scratch(this, 'new') -%}
+{% macro spark_add_rows(target, ready, sql) -%}
+    {%- set meta, columns = config.get('meta'), ready['columns'] -%}
+    {%- set next, new = spark_scratch(this, 'next'), spark_scratch(this, 'new') -%}
     {%- set names = spark_names(columns) -%}
-    {%- do spark_create(next, columns) -%}
-    {%- if spark_properties(next).get('state') == 'whole' -%}
+    {%- if ready.get('next') == 'whole' -%}
         {%- do spark_overwrite(target, columns, '_day', next) -%}
-        {%- do spark_note(next, {'state': 'open'}) -%}
+        {%- do spark_note(target, {'next': 'open'}) -%}
     {%- endif -%}
     {%- set loads = new_loads(meta['entity']) | selectattr('files') | map(attribute='load_id') | list -%}
+    {%- set ns = namespace(touched=[]) -%}
     {%- if loads -%}
         {%- do spark_create(new, columns) -%}
+        {%- do spark_create(next, columns) -%}
         {%- do run_query('insert overwrite ' ~ new ~ ' select ' ~ names ~ ' from (' ~ sql ~ '\n) as built') -%}
         {%- set old = target ~ " where _load_id not in ('" ~ loads | join("', '") ~ "')" -%}
         {%- set keys = meta['keys'] | join(', ') -%}
-        {%- set touched = spark_literals(
+        {%- set ns.touched = spark_literals(
             'select _day as day from ' ~ new ~ ' union all select _day from ' ~ old
             ~ (' and _broken_rules is not null' if meta['within_day']) ~ ' and (' ~ keys ~ ') in (select ' ~ keys ~ ' from ' ~ new ~ ')'
         ) -%}
-        {%- if touched -%}
-            {%- set rows = '(select ' ~ names ~ ', false as _is_new from ' ~ old ~ ' and _day in (' ~ touched | join(', ') ~ ')'
+        {%- if ns.touched -%}
+            {%- set rows = '(select ' ~ names ~ ', false as _is_new from ' ~ old ~ ' and _day in (' ~ ns.touched | join(', ') ~ ')'
                 ~ ' union all select ' ~ names ~ ', true from ' ~ new ~ ')' -%}
             {%- do run_query('insert overwrite ' ~ next ~ ' ' ~ spark_settled(columns, rows, is_new='_is_new')) -%}
-            {%- do spark_note(next, {'state': 'whole'}) -%}
+            {%- do spark_note(target, {'next': 'whole'}) -%}
             {%- do spark_overwrite(target, columns, '_day', next) -%}
-            {%- do spark_note(next, {'state': 'open'}) -%}
         {%- endif -%}
     {%- endif -%}
+    {%- if not ns.touched -%}{%- do spark_nothing() -%}{%- endif -%}
 {%- endmacro %}
 
 {#
@@ -313,9 +330,10 @@
     {%- set checksum = local_md5(model.checksum.checksum ~ ns.columns) -%}
     {%- set found = load_cached_relation(this) -%}
     {%- if found and spark_properties(this).get('checksum') == checksum -%}
-        {%- do spark_run('select 1') -%}
+        {%- do spark_nothing() -%}
     {%- else -%}
-        {%- do spark_ready(ns.columns) -%}
+        {%- if found -%}{%- do adapter.drop_relation(found) -%}{%- endif -%}
+        {%- do spark_create(target, ns.columns) -%}
         {%- for row in agate_table.rows -%}
             {%- set cells = [] -%}
             {%- for cell in row -%}
