@@ -13,10 +13,10 @@ export GX_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 RUN := .venv/bin/python
 
-.PHONY: help setup demo demo-day up pull collect backfill warehouse test test-long bench generate catalogue quarantine approve withdraw releases backup restore upgrade lock lint
+.PHONY: help setup demo demo-day up pull collect backfill warehouse warehouse-spark test test-long test-spark bench generate catalogue quarantine approve withdraw releases backup restore upgrade lock lint
 
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 .venv/.stamp: requirements/product.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is missing: install it, or name it with PYTHON=/path/to/python3.11"; exit 1; }
@@ -62,11 +62,17 @@ backfill: setup  ## Pull one day of a system again: SYSTEM= DAY=YYYY-MM-DD
 warehouse: setup  ## Build, judge and release what has landed
 	@$(RUN) -m orchestration warehouse
 
+warehouse-spark: setup .venv-spark/.stamp  ## Build what has landed on the Spark cluster at SSC_SPARK_HOST and SSC_SPARK_PORT
+	@.venv-spark/bin/python -m orchestration.spark
+
 test: setup  ## Run the whole test suite
-	@$(RUN) -m pytest tests -n 2 --dist loadgroup -m "not long" $(PYTEST)
+	@$(RUN) -m pytest tests -n 2 --dist loadgroup -m "not long and not spark" $(PYTEST)
 
 test-long: setup  ## The tests that take minutes: twenty kills, the demo's scale
 	@$(RUN) -m pytest tests -m long $(PYTEST)
+
+test-spark: .venv-spark/.stamp  ## The same models on a Spark cluster that the tests start, row for row as DuckDB's (needs Java 17)
+	@.venv-spark/bin/python -m pytest tests/spark -m spark $(PYTEST)
 
 bench: setup  ## Print the benchmarks as JSON
 	@$(RUN) -m tests.bench

@@ -1,7 +1,8 @@
 """What a build takes: which landed loads are new, which models changed, and the files that tell dbt so.
 
 Everything that dbt reads about a build is written here, to ``data/work/build.json`` and ``data/work/loads/<system>__<entity>.json``;
-dbt's side is ``dbt_project/macros/build.sql``. Running dbt belongs in ``warehouse.py``.
+dbt's side is ``dbt_project/macros/build.sql``. Running dbt belongs in ``warehouse.py``, and for Spark in ``spark.py``, which has a state
+and a work folder of its own.
 """
 
 from __future__ import annotations
@@ -46,9 +47,9 @@ class Build:
 
 
 @contextlib.contextmanager
-def build_lock(folder: Path | None = None) -> Iterator[None]:
+def build_lock(folder: Path | None = None, name: str = ".lock") -> Iterator[None]:
     """Only one process writes the build at a time, on one machine; waits for its turn."""
-    path = (folder or data_dir()) / "build" / ".lock"
+    path = (folder or data_dir()) / "build" / name
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -91,21 +92,25 @@ def _is_marked(folder: Path, name: str) -> bool:
         return False
 
 
-def prepare(folder: Path | None = None) -> Build:
+def prepare(folder: Path | None = None, *, state: State | None = None, work: Path | None = None) -> Build:
     """Compare landing with the ledgers and write the build's files. To be called under :func:`build_lock`.
 
-    Reads the names of the loads that landed, and the manifests of the new ones only.
+    Reads the names of the loads that landed, and the manifests of the new ones only. ``state`` and ``work`` are those of another
+    engine; without them they are DuckDB's.
 
     Raises:
         BuildError: nothing was ever landed, or a build file cannot be opened.
     """
     folder = folder or data_dir()
-    shutil.rmtree(folder / "work" / "spill", ignore_errors=True)  # what a killed build left
-    for path in (folder, folder / "work", folder / "work" / "spill"):
+    work = work or folder / "work"
+    for path in (folder, folder / "work", work):
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     entities = [entity for system in load_catalogue().values() for entity in system.entities]
     landing = Landing(folder / "landing")
-    state = _state(folder, entities)
+    if state is None:
+        shutil.rmtree(work / "spill", ignore_errors=True)  # what a killed build left
+        (work / "spill").mkdir(mode=0o700)
+        state = _state(folder, entities)
     fingerprints = model_fingerprints()
     changed = {name for name, built in state.fingerprints.items() if name in fingerprints and built != fingerprints[name]}
     changed_bases = {name for name in changed if name.startswith("base_")}
@@ -113,7 +118,7 @@ def prepare(folder: Path | None = None) -> Build:
     made_of_them = {name for name in state.fingerprints if changed_bases and changed_bases & set(made_from(name))}
     rebuild = sorted(changed | made_of_them)
     is_whole = state.whole == (state.last_build, project_fingerprint())
-    loads_dir = folder / "work" / "loads"
+    loads_dir = work / "loads"
     shutil.rmtree(loads_dir, ignore_errors=True)
     loads_dir.mkdir(parents=True)
     as_of, is_demo, new_loads, new_rows = None, state.is_demo, 0, 0
@@ -135,14 +140,17 @@ def prepare(folder: Path | None = None) -> Build:
         "build_id": state.last_build + 1,
         "as_of": as_of.strftime("%Y-%m-%d %H:%M:%S"),
         "is_demo": is_demo,
+        "rebuild": rebuild,
         "fingerprints": {**fingerprints, PROJECT: project_fingerprint()},
     }
-    (folder / "work" / "build.json").write_text(json.dumps(context), encoding="utf-8")
+    (work / "build.json").write_text(json.dumps(context), encoding="utf-8")
     return Build(state.last_build + 1, as_of, new_loads, new_rows, rebuild, bool(new_loads or rebuild or not is_whole))
 
 
 @dataclass
-class _State:
+class State:
+    """What an engine's tables hold: loads taken by each entity, the last build, and the fingerprint each model was built with."""
+
     taken: dict[str, set[str]]
     last_build: int
     fingerprints: dict[str, str]
@@ -150,9 +158,9 @@ class _State:
     whole: tuple[int, str] = (0, "")
 
 
-def _state(folder: Path, entities: list[Entity]) -> _State:
-    """What the build files hold: loads taken by each entity, the last build, and the fingerprint each model was built with."""
-    state = _State({}, 0, {}, False)
+def _state(folder: Path, entities: list[Entity]) -> State:
+    """The state of DuckDB's build files."""
+    state = State({}, 0, {}, False)
     for database in DATABASES:
         path = folder / "build" / f"{database}.duckdb"
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

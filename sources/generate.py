@@ -245,7 +245,7 @@ def quality_models(systems: dict[str, System]) -> dict[str, str]:
 
     ledger, counts = union(LEDGER_OF_ENTITY), union(COUNTS_OF_ENTITY)
     latest, quarantined = union(LATEST_OF_ENTITY), union(QUARANTINED_OF_ENTITY)
-    view = "{{ config(materialized='view', database=target.database, schema='quality_internal') }}\n"
+    view = "{{ config(materialized='view', schema='quality_internal') }}\n"
     return {
         "int_load_ledger.sql": SQL_MARK + view + depends + "\n" + ledger,
         "int_load_counts.sql": SQL_MARK + view + depends + "\n" + counts,

@@ -70,7 +70,10 @@
   are superseded. A row whose standing changes gets the build's number, so that what follows from it is computed again.
   Equal keys that hold the event time lie in one day, unless a rule is broken: then only the days at hand are searched.
 #}
-{% macro settle_versions() -%}
+{% macro default__settle_versions() -%}
+    {%- if not new_loads(config.get('meta')['entity']) -%}
+        {%- do return('select 1') -%}
+    {%- endif -%}
     {%- set keys = config.get('meta')['keys'] -%}
     {%- set version = config.get('meta')['version'] -%}
     {%- set scope -%}
@@ -118,7 +121,7 @@
   Runs in the base model's transaction: the loads of this build are taken, and the days it touched are counted anew. Nothing of the
   ledger is ever pruned; a rebuild from landing takes all loads again.
 #}
-{% macro write_ledger() -%}
+{% macro default__write_ledger() -%}
     {%- set entity = config.get('meta')['entity'] -%}
     {%- set loads = new_loads(entity) -%}
     create table if not exists {{ ledger_loads(entity) }} (

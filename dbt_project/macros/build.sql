@@ -4,7 +4,7 @@
 #}
 {% macro build_context() -%}
     {%- if execute -%}
-        {%- do return(fromjson(read_file('/work/build.json'))) -%}
+        {%- do return(fromjson(read_build())) -%}
     {%- endif -%}
     {%- do return({'build_id': 0, 'as_of': '1970-01-01 00:00:00', 'is_demo': false, 'fingerprints': {}}) -%}
 {%- endmacro %}
@@ -12,7 +12,7 @@
 {# The loads of an entity that this build takes: load_id, window_since, window_until, files, columns, ... #}
 {% macro new_loads(entity) -%}
     {%- if execute -%}
-        {%- do return(fromjson(read_file('/work/loads/' ~ entity ~ '.json'))) -%}
+        {%- do return(fromjson(read_file(work_folder() ~ '/loads/' ~ entity ~ '.json'))) -%}
     {%- endif -%}
     {%- do return([]) -%}
 {%- endmacro %}
@@ -35,22 +35,22 @@
   transaction: a build that was killed between two models is caught up by the next one.
 #}
 {% macro build_log(relation) -%}
-    {{ relation.database ~ '.' if target.type == 'duckdb' }}internal.model_build
+    {{ relation.database }}.internal.model_build
 {%- endmacro %}
 
-{% macro built_up_to(relation) -%}
+{% macro default__built_up_to(relation) -%}
     (select coalesce(max(build_id), 0) from {{ build_log(relation) }} where model = '{{ relation.identifier }}')
 {%- endmacro %}
 
-{% macro mark_built() -%}
+{% macro default__mark_built() -%}
     {%- set log = build_log(this) -%}
     delete from {{ log }} where model = '{{ this.identifier }}';
     insert into {{ log }} (model, build_id, fingerprint)
     values ('{{ this.identifier }}', {{ build_id() }}, '{{ build_context()["fingerprints"].get(this.identifier, "") }}')
 {%- endmacro %}
 
-{% macro prepare_build_log() -%}
-    {%- if execute and target.type == 'duckdb' -%}
+{% macro default__prepare_build_log() -%}
+    {%- if execute -%}
         {%- for database in ['warehouse', 'marts', 'open_data'] -%}
             create schema if not exists {{ database }}.internal;
             create table if not exists {{ database }}.internal.model_build (model varchar, build_id bigint, fingerprint varchar);
@@ -64,9 +64,7 @@
     {%- set chosen = invocation_args_dict.get('select') or [] -%}
     {%- set failed = results | selectattr('status', 'in', ['error', 'fail', 'skipped', 'runtime error', 'partial success']) | list -%}
     {%- if execute and flags.WHICH == 'build' and not failed and chosen | list in ([], ['fqn:*']) and not invocation_args_dict.get('exclude') -%}
-        delete from {{ build_log(model_in('warehouse')) }} where model = '_project';
-        insert into {{ build_log(model_in('warehouse')) }} (model, build_id, fingerprint)
-        values ('_project', {{ build_id() }}, '{{ build_context()["fingerprints"].get("_project", "") }}')
+        {{ note_whole() }}
     {%- endif -%}
 {%- endmacro %}
 

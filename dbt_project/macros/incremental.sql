@@ -11,14 +11,16 @@
 #}
 {% macro touched_days(models=none, grain=none) -%}
     {%- set grain = grain or config.get('grain', 'day') -%}
+    {%- set built = built_up_to(this) -%}
     {%- for model in models or config.get('touched_by', []) %}
-    select {{ month_of_date('_day') if grain == 'month' else '_day' }} as touched from {{ ref(model) }}
-    where _build_id > {{ built_up_to(this) }}
+    select {{ month_of_date('_day') if grain == 'month' else '_day' }} as touched from {{ touched_in(model) }}
+    where _build_id > {{ built }}
     {%- if not loop.last %} union {% endif %}
     {%- endfor %}
 {%- endmacro %}
 
-{% macro is_touched(day) -%}
+{% macro is_touched(day) %}{{ return(adapter.dispatch('is_touched')(day)) }}{% endmacro %}
+{% macro default__is_touched(day) -%}
     {{ is_among_touched(day) if is_incremental() else '1 = 1' }}
 {%- endmacro %}
 

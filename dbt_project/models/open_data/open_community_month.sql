@@ -278,7 +278,7 @@ ranked as (
         month,
         category_id,
         area_id,
-        rank() over (partition by month, category_id, community_type_id order by incidents_per_10k) as like_rank,
+        cast(rank() over (partition by month, category_id, community_type_id order by incidents_per_10k) as bigint) as like_rank,
         count(*) over (partition by month, category_id, community_type_id) as like_count
     from rated
     where area_level = 'community' and is_ranked and incidents_per_10k is not null

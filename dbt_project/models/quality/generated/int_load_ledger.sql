@@ -1,5 +1,5 @@
 -- made by `make generate` from sources/catalog; do not edit
-{{ config(materialized='view', database=target.database, schema='quality_internal') }}
+{{ config(materialized='view', schema='quality_internal') }}
 -- depends_on: {{ ref('base_fire_detection__smoke_reading') }}
 -- depends_on: {{ ref('base_fire_detection__fire_alarm') }}
 -- depends_on: {{ ref('base_fire_detection__detector') }}

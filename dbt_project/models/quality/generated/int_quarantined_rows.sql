@@ -1,5 +1,5 @@
 -- made by `make generate` from sources/catalog; do not edit
-{{ config(materialized='view', database=target.database, schema='quality_internal') }}
+{{ config(materialized='view', schema='quality_internal') }}
 
 select
     'fire_detection' as system,

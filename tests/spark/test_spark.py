@@ -1,0 +1,216 @@
+"""The same dbt models on a real Spark cluster: every mart equals DuckDB's, row for row, after a full build, an increment, and kills.
+
+One reference district at test scale is pulled up to three moments. At each, DuckDB and Spark build from the same landing; the tests
+go on from one another's state, and one that is run alone first does what those before it do.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from orchestration.spark import Connection
+from sources.settings import root
+from tests.spark.cluster import Cluster, cluster
+from tests.spark.compare import differences
+from tests.support import build, query
+from tests.whole_way import District, district, environment
+
+pytestmark = [pytest.mark.spark, pytest.mark.timeout(900)]
+MOMENTS = ("2026-09-15T00:00+08:00", "2026-10-15T00:00+08:00", "2026-11-01T00:00+08:00")
+SCHEMAS = {"mart", "governance", "quality", "open_data", "shareback"}
+PULL = """
+from sources.catalogue import load_catalogue
+from sources.connectors import pull
+for system in load_catalogue().values():
+    for entity in system.entities:
+        pull(entity)
+"""
+WITHOUT_TESTS = ("--exclude-resource-type", "test")
+
+
+class Installation:
+    """A data folder whose landing both engines build from."""
+
+    def __init__(self, folder: Path, of: District, on: Cluster) -> None:
+        self.folder, self.district, self.cluster = folder, of, on
+        self.data, self.target = folder / "data", folder / "target-spark"
+        self.reached = -1
+
+    @property
+    def environment(self) -> dict[str, str]:
+        paths = {"SSC_DATA": self.data, "DBT_TARGET_PATH": self.data / "target", "SSC_SPARK_TARGET_PATH": self.target}
+        return environment(**paths, **self.district.settings, **self.cluster.settings)
+
+    def land(self, moment: int) -> None:
+        """Bring landing and DuckDB's build to a moment."""
+        self.district.move(MOMENTS[moment])
+        done = subprocess.run([sys.executable, "-c", PULL], cwd=root(), env=self.environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        build(self.data, "*")
+        self.reached = moment
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """``make warehouse-spark`` in a process group of its own; what it prints is appended to ``output.txt``."""
+        with (self.folder / "output.txt").open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "orchestration.spark", *arguments],
+                cwd=root(),
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def build(self, *arguments: str) -> None:
+        code = self.start(*arguments).wait(timeout=800)
+        assert code == 0, self.output()
+
+    def output(self) -> str:
+        """The end of what builds printed, without Java's stack traces."""
+        lines = (self.folder / "output.txt").read_text(errors="replace").splitlines()
+        return "\n".join([line[:400] for line in lines if not line.lstrip().startswith(("at ", "... ", "Caused by"))][-80:])
+
+    def up_to(self, moment: int) -> None:
+        """Both engines at a moment, without tests and comparison, where they are not yet."""
+        for step in range(self.reached + 1, moment + 1):
+            self.land(step)
+            self.build(*WITHOUT_TESTS)
+
+    def tables(self) -> list[tuple[str, Path]]:
+        """Every table that the project builds in the schemas that are served, and DuckDB's file that holds it."""
+        nodes = json.loads((self.data / "target" / "manifest.json").read_text())["nodes"].values()
+        return sorted(
+            (f"{node['schema']}.{node['alias']}", self.data / "build" / f"{node['database']}.duckdb")
+            for node in nodes
+            if node["resource_type"] == "model" and node["schema"] in SCHEMAS and node["config"]["materialized"] in ("table", "incremental")
+        )
+
+    def connection(self) -> Connection:
+        return Connection(self.cluster.settings)
+
+    def compare(self) -> dict[str, int]:
+        """Rows of every table; fails where one differs between the engines."""
+
+        def one(table: tuple[str, Path]) -> tuple[int, list[str]]:
+            with self.connection() as spark:
+                return differences(spark, *table)
+
+        tables = self.tables()
+        with ThreadPoolExecutor(3) as pool:
+            results = list(pool.map(one, tables))
+        found = [line for _, lines in results for line in lines]
+        assert not found, "\n".join(found)
+        return {name: rows for (name, _), (rows, _) in zip(tables, results, strict=True)}
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    folder = tmp_path_factory.mktemp("spark")
+    with cluster(folder / "cluster") as running, district(folder / "district") as served:
+        result = Installation(folder, served, running)
+        result.land(0)  # while the cluster comes up
+        running.wait()
+        yield result
+
+
+def progress(installation: Installation) -> int:
+    """How many models and seeds were finished in all builds so far."""
+    path = installation.folder / "output.txt"
+    return path.read_text(errors="replace").count("[OK in") if path.exists() else 0
+
+
+def wait_for(installation: Installation, process: subprocess.Popen[bytes], finished: int) -> None:
+    deadline = time.monotonic() + 300
+    while progress(installation) < finished:
+        assert process.poll() is None, f"the build ended before it could be disturbed\n{installation.output()}"
+        assert time.monotonic() < deadline, installation.output()
+        time.sleep(0.1)
+
+
+def test_full_build_with_its_tests_equals_duckdb(installation: Installation) -> None:
+    """Every model, every dbt test of keys, relations and counts, then every table row for row."""
+    installation.build()
+    counted = installation.compare()
+    assert len(counted) >= 22 and sum(counted.values()) > 20_000, counted
+    empty = {name for name, rows in counted.items() if not rows}
+    assert not {name for name in empty if name.startswith(("mart.fct_", "open_data."))}, empty
+
+
+def test_nothing_new_is_seen_without_a_build(installation: Installation) -> None:
+    installation.up_to(0)
+    started = time.monotonic()
+    installation.build()
+    assert "nothing new since build" in installation.output()
+    assert time.monotonic() - started < 60
+
+
+def test_increment_with_late_and_changed_rows_equals_duckdb(installation: Installation) -> None:
+    installation.up_to(0)
+    before = installation.connection().rows("select count(*) from mart.fct_incident")
+    installation.land(1)
+    changed = query(
+        installation.data,
+        """select count(*) from base.base_grid_management__grid_event as new
+        inner join base.base_grid_management__grid_event as old on new.event_id = old.event_id and old._load_id < new._load_id
+        where old._is_superseded and new._day < date '2026-09-15'""",
+    )
+    late = query(
+        installation.data,
+        """select count(*) from base.base_waterlogging__water_level
+        where _load_id > '202610' and _day < date '2026-09-15' and not _is_superseded""",
+    )
+    assert changed[0][0] > 0 and late[0][0] > 0, "the increment must change days that were built before"
+    with installation.connection() as spark:
+        untouched = spark.rows("select max(_build_id) from base.base_waterlogging__water_level where _day = date '2026-09-01'")
+    installation.build(*WITHOUT_TESTS)
+    counted = installation.compare()
+    assert counted["mart.fct_incident"] > before[0][0]
+    with installation.connection() as spark:
+        assert spark.rows("select max(_build_id) from base.base_waterlogging__water_level where _day = date '2026-09-01'") == untouched
+
+
+def test_killed_builds_are_made_good_by_the_next(installation: Installation) -> None:
+    """Spark's driver dies while base tables are being added to; then, in the next build, a worker does: nothing lost, nothing twice."""
+    installation.up_to(1)
+    installation.land(2)
+    process = installation.start(*WITHOUT_TESTS)
+    wait_for(installation, process, progress(installation) + 3)
+    installation.cluster.kill("thrift")
+    assert process.wait(timeout=300) != 0, "a build without Spark's driver must fail"
+    installation.cluster.start_thrift()
+    installation.cluster.wait()
+
+    process = installation.start(*WITHOUT_TESTS)
+    wait_for(installation, process, progress(installation) + 5)
+    installation.cluster.kill("worker2")
+    if process.wait(timeout=800) != 0:
+        installation.build(*WITHOUT_TESTS)
+    installation.compare()
+
+
+def test_comparison_finds_a_difference(installation: Installation) -> None:
+    """What the others rest on: one changed value, one row too many, and a type are each found."""
+    installation.up_to(0)
+    table, file = next((name, file) for name, file in installation.tables() if name == "mart.dim_community")
+    with installation.connection() as spark:
+        columns = [row[0] for row in spark.rows(f"describe {table}")]
+        spark.rows("create schema if not exists internal")
+        for change, words in (
+            ({"population_count": "population_count + case when community_id = '440304001019' then 1 else 0 end"}, "1 rows only on Spark"),
+            ({"tile_x": "cast(tile_x as int)"}, "tile_x is BIGINT in DuckDB and INTEGER on Spark"),
+        ):
+            chosen = ", ".join(f"{change.get(column, column)} as {column}" for column in columns)
+            spark.rows(f"create or replace view internal.changed as select {chosen} from {table}")
+            _, found = differences(spark, "internal.changed", file, duckdb_table=table)
+            assert any(words in line for line in found), found
+        spark.rows(f"create or replace view internal.changed as select * from {table} union all (select * from {table} limit 1)")
+        _, found = differences(spark, "internal.changed", file, duckdb_table=table)
+        assert len(found) == 1 and "1 rows only on Spark" in found[0], found
