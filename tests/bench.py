@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -331,6 +332,7 @@ def main() -> None:
     readings = int(os.environ.get("BENCH_READINGS") or 50_000_000)
     work = Path(tempfile.mkdtemp(prefix="bench-", dir=os.environ.get("BENCH_DIR")))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends too
     result: dict[str, Any] = {"cores": os.cpu_count(), "duckdb": duckdb.__version__}
     try:
         if "throughput" in parts:

@@ -139,9 +139,9 @@ def warnings(release: Path) -> dict[str, int]:
 
 
 def percentiles(seconds: list[float]) -> dict[str, float | int]:
-    if len(seconds) < 2:
-        return {"count": len(seconds)}
-    cuts = statistics.quantiles(seconds, n=100, method="inclusive")
+    if not seconds:
+        return {"count": 0}
+    cuts = statistics.quantiles([*seconds, *seconds[: len(seconds) == 1]], n=100, method="inclusive")  # of one value, that value
     return {"count": len(seconds), "p50_s": round(cuts[49], 1), "p95_s": round(cuts[94], 1), "max_s": round(max(seconds), 1)}
 
 
@@ -187,7 +187,7 @@ def latency(work: Path, say: Callable[[str], None]) -> dict[str, Any]:
                 say(f"latency: {current.name}: {len(way.readings_s)} of {way.count} readings released")
             time.sleep(0.5)
         sender.join()
-        runs = warehouse_runs(warehouse.home)
+        runs, unfinished = warehouse_runs(warehouse.home)
     return {
         "minutes": minutes,
         "scale": scale,
@@ -201,6 +201,7 @@ def latency(work: Path, say: Callable[[str], None]) -> dict[str, Any]:
         "releases": len(released) - 1,
         "warehouse_run": percentiles(runs),
         "warehouse_run_wanted_s": 40,
+        "warehouse_runs_without_release": unfinished,
     }
 
 
@@ -227,15 +228,16 @@ def scheduling(warehouse: Warehouse) -> Iterator[None]:
                 process.wait(20)
 
 
-def warehouse_runs(home: Path) -> list[float]:
-    """Seconds of every warehouse run that Dagster started and that ended well."""
+def warehouse_runs(home: Path) -> tuple[list[float], int]:
+    """Seconds of every warehouse run that Dagster started and that ended well, and the number of its other ones."""
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        records = instance.get_run_records(dg.RunsFilter(job_name="warehouse", statuses=[dg.DagsterRunStatus.SUCCESS]))
-        return [
-            record.end_time - record.start_time
-            for record in records
-            if record.start_time and record.end_time and "ssc/started_by_command" not in record.dagster_run.tags
+        records = [
+            record
+            for record in instance.get_run_records(dg.RunsFilter(job_name="warehouse"))
+            if "ssc/started_by_command" not in record.dagster_run.tags
         ]
+    good = [record for record in records if record.dagster_run.status == dg.DagsterRunStatus.SUCCESS]
+    return [float(record.end_time or 0) - float(record.start_time or 0) for record in good], len(records) - len(good)
 
 
 if __name__ == "__main__":
