@@ -123,6 +123,7 @@ def test_a_worker_begins_at_the_dashboard_and_sees_one_community(first_release: 
     first_release.person(WORKER)
     page, wrong = _page(chromium, httpx.Client(base_url=first_release.url))
     page.goto(f"{first_release.url}/login/")
+    page.wait_for_load_state("networkidle")  # a late answer to the visitor would bring the visitor's session back
     page.locator("input:visible").first.fill(WORKER)
     page.locator("input[type=password]").fill(first_release.passwords[WORKER])
     page.keyboard.press("Enter")
