@@ -23,7 +23,7 @@ from tests.spark.compare import differences
 from tests.support import build, query
 from tests.whole_way import District, district, environment
 
-pytestmark = [pytest.mark.spark, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.spark, pytest.mark.timeout(1800)]  # minutes on a busy machine
 MOMENTS = ("2026-09-15T00:00+08:00", "2026-10-15T00:00+08:00", "2026-11-01T00:00+08:00")
 SCHEMAS = {"mart", "governance", "quality", "open_data", "shareback"}
 PULL = """
