@@ -162,8 +162,10 @@ ARRIVING: dict[datetime, dict[str, Rows]] = {
     THIRD: {
         "waterlogging.water_level": [
             {"refDevice": "W1", "dateObserved": shanghai("10-02T22:45"), "waterLevel": "0.32"},  # late, and an earlier start
-            *levels("W1", "10-04T06:00", "10-05T23:50"),
-            *levels("W3", "10-04T00:00", "10-05T23:50"),
+            *levels("W1", "10-04T06:00", "10-05T02:00"),  # then their platform is down for eight hours
+            *levels("W3", "10-04T00:00", "10-05T02:00"),
+            *levels("W1", "10-05T10:00", "10-05T23:50"),
+            *levels("W3", "10-05T10:30", "10-05T23:50"),
         ],
         "fire_detection.smoke_reading": [  # the platform stops here, a day before everything else
             *smoke("S1", 30, "10-04T00:00", "10-05T00:00"),
@@ -333,7 +335,7 @@ def test_device_days(built: Built) -> None:
     assert days["W1", 2] == (144, 145, 100.0, 10.0, False, False, 67.0, True), "one reading more, at 22:45"
     assert days["W1", 3] == (144, 73, 50.69, 720.0, True, None, 78.0, True), "00:00 to 12:00; flat in 13 hours cannot be judged"
     assert days["W1", 4] == (144, 108, 75.0, 360.0, True, None, 67.0, True), "from 06:00"
-    assert days["W1", 5] == (143, 144, 100.0, 10.0, False, None, 67.0, False), "reached to 23:50"
+    assert days["W1", 5] == (143, 97, 67.83, 480.0, True, None, 67.0, False), "reached to 23:50; 13 readings to 02:00, 84 from 10:00"
     assert days["W2", 2] == (144, 0, 0.0, 1440.0, True, None, None, True), "installed on this day, and never heard"
     assert days["S2", 2][5] is True and days["S2", 3][5] is True and days["S2", 1][5] is False and days["S2", 4][5] is False
     assert days["S1", 5] == (0, 1, None, 0.0, False, None, None, False), "its platform has just begun this day"
@@ -386,7 +388,7 @@ def test_warnings_rise_and_end(built: Built) -> None:
         ("hazard_open_30_days", found, utc("10-01 00:00"), utc("10-04 00:00"), False, False, None),
         ("smoke_at_alarm_level", "S1", utc("10-02 10:30"), utc("10-02 10:30"), False, False, "confirmed"),
         ("water_at_alarm_level", "W1", utc("10-02 22:45"), utc("10-03 00:40"), False, True, None),
-    ], "no detector is silent, although their platform has sent nothing for a day"
+    ], "no detector is silent, although their platform has sent nothing for a day, and no gauge for the hours in which theirs was down"
 
 
 def test_a_warning_says_why(built: Built) -> None:
