@@ -3,6 +3,7 @@ out here from the rows that the release was made of."""
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections import Counter
@@ -305,6 +306,8 @@ def test_anything_but_the_saved_chart_is_refused(first_release: Server, role: st
     answer = _ask(person, body)
     assert answer.status_code in (400, 403), answer.text[:500]
     assert "result" not in answer.json() and "sql" not in answer.text.lower()
+    quoted = json.dumps(answer.json(), ensure_ascii=False)
+    assert [w["warning_id"] for w in WARNINGS if w["evidence_zh"] in quoted] == []
 
 
 def test_a_filter_for_another_community_finds_nothing(first_release: Server) -> None:
