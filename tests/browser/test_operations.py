@@ -278,7 +278,7 @@ def test_the_choices_of_the_filters_are_of_the_place(first_release: Server, slug
 
 
 Change = Callable[[dict[str, Any]], None]
-QUOTING = "error(evidence)"  # DuckDB would quote the row, whoever's it is
+QUOTING = "error(evidence)"  # DuckDB would quote a row in its error
 REFUSED: dict[str, Change] = {
     "a condition of one's own": lambda b: b["queries"][0].update(extras={"where": f"{QUOTING} is null", "having": ""}),
     "a column of one's own": lambda b: b["queries"][0].update(
