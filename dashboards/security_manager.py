@@ -3,7 +3,8 @@ dashboards that are open to them, the login limit sits on the views that log in,
 
 Held are visitors without an account and the people of the district, its subdistricts and communities. For the latter it spares
 row-level security a doubt: the rule of a place is one condition beside those that a person may send, SQL promises no order among
-conditions, and DuckDB's errors quote values (in 1.5.5 the rule was always seen to come first). The rules are in ``public_access``; only what needs Superset's objects is here.
+conditions, and DuckDB's errors quote values (in 1.5.5 the rule was always seen to come first). The rules are in ``public_access``; only
+what needs Superset's objects is here.
 """
 
 from __future__ import annotations
