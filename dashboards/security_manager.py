@@ -1,9 +1,10 @@
 """Superset's security manager, with three things it lacks: whoever may not build charts is held to the saved charts of the
 dashboards that are open to them, the login limit sits on the views that log in, and cached figures are kept per release.
 
-Held are visitors without an account and the people of the district, its subdistricts and communities. For the latter it is what
-makes row-level security hold: DuckDB's error messages quote values, so a condition of one's own could read rows of another place
-before the rule of one's own place drops them. The rules are in ``public_access``; only what needs Superset's objects is here.
+Held are visitors without an account and the people of the district, its subdistricts and communities. For the latter it spares
+row-level security a doubt: the rule of a place is one condition beside those that a person may send, SQL promises no order among
+conditions, and DuckDB's errors quote values (in 1.5.5 the rule was always seen to come first). The rules are in ``public_access``; only
+what needs Superset's objects is here.
 """
 
 from __future__ import annotations

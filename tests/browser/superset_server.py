@@ -135,7 +135,7 @@ class Server:
             "columns": columns,
             "orderby": [json.loads(order) for order in saved.get("order_by_cols", [])],
             "annotation_layers": [],
-            "row_limit": saved["row_limit"],
+            "row_limit": saved.get("row_limit", 500),
             "series_limit": 0,
             "post_processing": [],
             "time_offsets": [],

@@ -3,6 +3,7 @@ out here from the rows that the release was made of."""
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections import Counter
@@ -277,7 +278,7 @@ def test_the_choices_of_the_filters_are_of_the_place(first_release: Server, slug
 
 
 Change = Callable[[dict[str, Any]], None]
-QUOTING = "error(evidence)"  # DuckDB would quote the row, whoever's it is
+QUOTING = "error(evidence)"  # DuckDB would quote a row in its error
 REFUSED: dict[str, Change] = {
     "a condition of one's own": lambda b: b["queries"][0].update(extras={"where": f"{QUOTING} is null", "having": ""}),
     "a column of one's own": lambda b: b["queries"][0].update(
@@ -305,6 +306,8 @@ def test_anything_but_the_saved_chart_is_refused(first_release: Server, role: st
     answer = _ask(person, body)
     assert answer.status_code in (400, 403), answer.text[:500]
     assert "result" not in answer.json() and "sql" not in answer.text.lower()
+    quoted = json.dumps(answer.json(), ensure_ascii=False)
+    assert [w["warning_id"] for w in WARNINGS if w["evidence_zh"] in quoted] == []
 
 
 def test_a_filter_for_another_community_finds_nothing(first_release: Server) -> None:
