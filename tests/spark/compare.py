@@ -39,9 +39,9 @@ def differences(spark: Connection, table: str, duckdb_file: Path, duckdb_table: 
         connection.execute(f"create temp table mine as {numbered} {build}")
         connection.execute(f"create temp table theirs as {numbered} read_parquet('{exported}/*.parquet')")
         on = " and ".join(f'mine."{name}" is not distinct from theirs."{name}"' for name in [*exact, "nth"])
+        pairs = [(f'mine."{name}"', f'theirs."{name}"') for name in floats]
         close = " and ".join(
-            f'(mine."{n}" is not distinct from theirs."{n}" or abs(mine."{n}" - theirs."{n}") <= {TOLERANCE} * greatest(1, abs(mine."{n}")))'
-            for n in floats
+            f"({one} is not distinct from {other} or abs({one} - {other}) <= {TOLERANCE} * greatest(1, abs({one})))" for one, other in pairs
         )
         found = []
         for label, one, other in (("only in DuckDB", "mine", "theirs"), ("only on Spark", "theirs", "mine")):

@@ -61,7 +61,8 @@
 {% macro spark_create(relation, columns, partition=none, properties=none) -%}
     {%- do run_query(
         'create table if not exists ' ~ relation ~ ' (' ~ spark_definitions(columns) ~ ') using parquet'
-        ~ (" options (partitionOverwriteMode 'dynamic') partitioned by (" ~ partition ~ ')' if partition else '') ~ " tblproperties ('ssc.state' = 'open')"
+        ~ (" options (partitionOverwriteMode 'dynamic') partitioned by (" ~ partition ~ ')' if partition else '')
+        ~ (' tblproperties (' ~ spark_noted(properties) ~ ')' if properties else '')
     ) -%}
 {%- endmacro %}
 {% macro spark_definitions(columns) -%}
