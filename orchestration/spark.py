@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestration import resources
 from orchestration.build import Build, State, build_lock, dbt_environment, prepare
 from orchestration.resources import dbt_executable, manifest, project_dir
 from sources.catalogue import load_catalogue
@@ -26,9 +27,18 @@ from sources.settings import data_dir
 PROPERTY = re.compile(r"ssc\.(\w+)=([^,\]]*)")
 
 
+# As in dbt_project/profiles.yml: what does not begin so is ignored by the Thrift server.
+SESSION = {
+    "set:hiveconf:spark.sql.session.timeZone": "UTC",
+    "set:hiveconf:spark.sql.hive.metastorePartitionPruningFallbackOnException": "true",
+    "set:hiveconf:spark.sql.hive.metastorePartitionPruningFastFallback": "true",
+}
+
+
 def target_path() -> Path:
-    """dbt's target folder for Spark, never DuckDB's; ``SSC_SPARK_TARGET_PATH`` moves it, which tests do."""
-    return Path(os.environ.get("SSC_SPARK_TARGET_PATH") or project_dir() / "target-spark")
+    """dbt's target folder for Spark, beside DuckDB's and never the same."""
+    duckdb = resources.target_path()
+    return duckdb.with_name(f"{duckdb.name}-spark")
 
 
 class Connection:
@@ -46,7 +56,7 @@ class Connection:
                 port=int(port),
                 username=settings.get("SSC_SPARK_USER", "ssc"),
                 auth=settings.get("SSC_SPARK_AUTH", "NONE"),
-                configuration={"set:hiveconf:spark.sql.session.timeZone": "UTC"},
+                configuration=SESSION,
             )
         except (OSError, TTransportException) as error:
             raise BuildError(

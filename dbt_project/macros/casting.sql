@@ -13,14 +13,18 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# Without an offset a time is Shanghai's. Its own offset, the usual one, is looked for first. #}
+{#
+  Without an offset a time is Shanghai's. Its own offset, the usual one, is looked for first. A year has four digits: the year 26 is a
+  slip, and words that an engine knows by itself (epoch, infinity) are no times.
+#}
 {% macro as_timestamp(text) -%}
     case
+        when substr({{ text }}, 5, 1) not in ('-', '/') then null
         when
-            {{ text }} like '%+08:00' or {{ text }} like '%+08' or {{ text }} like '%Z'
+            {{ text }} like '%+08:00' or {{ text }} like '%+08' or {{ text }} like '%Z' or {{ text }} like '%UTC'
             or substr({{ text }}, 11) like '%+%' or substr({{ text }}, 11) like '%-%'
             then {{ parse_offset_timestamp(text) }}
-        else {{ from_shanghai('try_cast(' ~ text ~ ' as ' ~ ts_type() ~ ')') }}
+        else {{ from_shanghai(try_timestamp(text)) }}
     end
 {%- endmacro %}
 
