@@ -68,7 +68,7 @@ def pull_assets(system: System, pull: Pull | None = None) -> dg.AssetsDefinition
                     say(context, f"{entity.name}: failed")
                     continue
                 if not result:
-                    say(context, f"{entity.name}: no server has an address")
+                    say(context, f"{entity.name}: none of its servers keeps a history")
                     continue
                 rows, reached = sum(manifest.rows for manifest in result), max(manifest.window_until for manifest in result)
                 say(context, f"{entity.name}: {rows:,} rows up to {reached}")
@@ -85,10 +85,12 @@ def _step(system: System) -> str:
 
 
 def _pull_one(pull: Pull | None, entity: Entity, since: datetime | None, until: datetime | None) -> list[Manifest] | SscError:
-    """Pull the entity from each of its servers that has an address; a backfill asks those that keep their history."""
+    """Pull the entity from each of its servers that has an address; a backfill asks those that keep their history. Where none has
+    one, the first says which setting is missing."""
     from sources import connectors
 
-    chosen = [of for of in entity.deliveries if is_set_up(of) and not (since and of.server.delivery == "stream")]
+    asked = [of for of in entity.deliveries if not (since and of.server.delivery == "stream")]
+    chosen = [of for of in asked if is_set_up(of)] or asked[:1]
     try:
         return [(pull or connectors.pull)(of, since=since, until=until) for of in chosen]
     except SscError as error:

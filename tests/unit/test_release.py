@@ -5,6 +5,7 @@ What the gate finds is tested with the gate; here a judge says yes or no. Nothin
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -162,7 +163,7 @@ def test_release_holds_what_it_says(data: Path) -> None:
     assert described["as_of"] == "2026-09-30T16:00:00+00:00"
     assert described["tables"]["mart.fct"]["rows"] == 2
     assert set(described["tables"]) == {"mart.fct", "governance.system", "open_data.about", "open_data.community_month"}
-    assert described["files"]["marts.duckdb"] == release._sha256(done.path / "marts.duckdb")
+    assert described["files"]["marts.duckdb"] == hashlib.sha256((done.path / "marts.duckdb").read_bytes()).hexdigest()
     with duckdb.connect(str(done.path / "marts.duckdb"), read_only=True) as c:
         row = c.execute("select release_id, as_of, content_hash, contract_versions, is_demo from governance.release").fetchall()
     versions = '{"tax": "1.2.0", "water": "1.0.0"}'
