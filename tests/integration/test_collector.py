@@ -210,8 +210,11 @@ def test_the_collector_is_killed(moment: str, mosquitto: Mosquitto, data: Path, 
         collector.start(**hold)
         collector.wait_for_event("connected", count=2)
         with publishing(mosquitto.port) as publisher:
-            for topic, message in readings(range(300)):
-                publisher.publish(topic, message)
+            for count in (100, 200, 300):  # each is on disk before the next is sent: there are three flushes, however quick one is
+                for topic, message in readings(range(count - 100, count)):
+                    publisher.publish(topic, message)
+                publisher.settle()
+                wait_for(lambda: stopped.exists() or len({key(row) for row in spooled(data)}) >= count, what=f"{count} rows")  # noqa: B023
             wait_for(stopped.exists, what=f"the collector at {moment}")
             collector.kill()
             for topic, message in readings(range(300, 400)):
