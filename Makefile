@@ -13,7 +13,7 @@ export GX_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 RUN := .venv/bin/python
 
-.PHONY: help setup demo demo-day up pull backfill warehouse warehouse-spark test test-long test-spark bench generate catalogue quarantine approve withdraw releases backup restore upgrade lock lint
+.PHONY: help setup demo demo-day up pull collect backfill warehouse warehouse-spark test test-long test-spark bench generate catalogue quarantine approve withdraw releases backup restore upgrade lock lint
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ up: setup  ## Serve your own departments: SSC_<SYSTEM>_URL and _TOKEN in the env
 
 pull: setup  ## Pull every system now, or SYSTEM= alone
 	@$(RUN) -m orchestration pull $(SYSTEM)
+
+collect: setup  ## Take messages from the brokers that have an address (`make up` does it too); Ctrl-C ends it
+	@$(RUN) -m sources.collector
 
 backfill: setup  ## Pull one day of a system again: SYSTEM= DAY=YYYY-MM-DD
 	@$(RUN) -m orchestration backfill "$(SYSTEM)" "$(DAY)"

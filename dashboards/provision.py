@@ -14,7 +14,7 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from importlib.metadata import version
 from importlib.resources import files
@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from dashboards import bundle, cache, settings
+from dashboards import bundle, cache, places, settings
 from sources.errors import SscError
 
 HERE = Path(__file__).resolve().parent
@@ -184,28 +184,61 @@ def _prune(assets: bundle.Assets) -> None:
     db.session.commit()
 
 
+def _permissions(wanted: dict[str, Any], assets: bundle.Assets, where: str) -> list[Any]:
+    """Superset's permissions for one entry of ``security.yml``."""
+    from superset import db, security_manager
+
+    databases = _models()["databases"]
+    permissions = [p for like in wanted.get("like", []) for p in security_manager.find_role(like).permissions]
+    for permission, view in wanted.get("permissions", []):
+        found = security_manager.find_permission_view_menu(permission, view)
+        if found is None:
+            raise SscError(
+                f"Superset has no permission {permission} on {view}",
+                where=f"dashboards/security.yml {where}",
+                next_step="compare with the list of permissions under Settings, List Roles",
+            )
+        permissions.append(found)
+    for key in wanted.get("databases", []):
+        row = db.session.query(databases).filter_by(uuid=assets["databases"][key]["uuid"]).one()
+        permissions.append(security_manager.add_permission_view_menu("database_access", row.perm))
+    return list({permission.id: permission for permission in permissions}.values())
+
+
 def _roles(spec: dict[str, Any], assets: bundle.Assets) -> None:
     """Give every role of ``security.yml`` exactly the permissions that it lists."""
     from superset import db, security_manager
 
-    databases = _models()["databases"]
     for name, wanted in spec["roles"].items():
         role = security_manager.find_role(name) or security_manager.add_role(name)
-        permissions = [p for like in wanted.get("like", []) for p in security_manager.find_role(like).permissions]
-        for permission, view in wanted.get("permissions", []):
-            found = security_manager.find_permission_view_menu(permission, view)
-            if found is None:
-                raise SscError(
-                    f"Superset has no permission {permission} on {view}",
-                    where=f"dashboards/security.yml roles.{name}",
-                    next_step="compare with the list of permissions under Settings, List Roles",
-                )
-            permissions.append(found)
-        for key in wanted.get("databases", []):
-            row = db.session.query(databases).filter_by(uuid=assets["databases"][key]["uuid"]).one()
-            permissions.append(security_manager.add_permission_view_menu("database_access", row.perm))
-        role.permissions = list({permission.id: permission for permission in permissions}.values())
+        role.permissions = _permissions(wanted, assets, f"roles.{name}")
     db.session.commit()
+
+
+def _place_roles(spec: dict[str, Any], assets: bundle.Assets) -> dict[str, Any]:
+    """Make the roles of the places, follow their names, and delete those of places that are no more.
+
+    Returns:
+        The roles by the key of their place.
+    """
+    from flask_appbuilder.security.sqla.models import Role
+    from superset import db
+
+    permissions = _permissions(spec["places"], assets, "places")
+    there = {key: role for role in db.session.query(Role) if (key := places.key_of(role.name))}
+    wanted: dict[str, Any] = {}
+    for place in places.read():
+        role = there.pop(place.key, None) or Role()
+        role.name, role.permissions = place.role, permissions
+        db.session.add(role)
+        wanted[place.key] = role
+    for role in there.values():
+        holders = ", ".join(user.username for user in role.user) or "nobody"
+        _say(f"deleted role {role.name}, whose place is no more; held by {holders}")
+        role.user, role.permissions = [], []
+        db.session.delete(role)
+    db.session.commit()
+    return wanted
 
 
 def _find_roles(names: Iterable[str], where: str) -> list[Any]:
@@ -217,7 +250,7 @@ def _find_roles(names: Iterable[str], where: str) -> list[Any]:
     return list(roles.values())
 
 
-def _dashboard_roles(spec: dict[str, Any], assets: bundle.Assets) -> None:
+def _dashboard_roles(spec: dict[str, Any], assets: bundle.Assets, of_places: dict[str, Any]) -> None:
     from superset import db
 
     model = _models()["dashboards"]
@@ -231,27 +264,57 @@ def _dashboard_roles(spec: dict[str, Any], assets: bundle.Assets) -> None:
     for slug in slugs:
         row = db.session.query(model).filter_by(slug=slug).one()
         # With no role at all a dashboard would be open to whoever may read one of its datasets.
-        row.roles = _find_roles(spec["dashboards"].get(slug, ["Admin"]), f"dashboards/security.yml dashboards.{slug}")
+        names = spec["dashboards"].get(slug, ["Admin"])
+        named = _find_roles((name for name in names if name != "places"), f"dashboards/security.yml dashboards.{slug}")
+        row.roles = [*named, *(of_places.values() if "places" in names else [])]
         row.published = True
     db.session.commit()
 
 
-def _row_level_security(spec: dict[str, Any], assets: bundle.Assets) -> None:
+def held_datasets(spec: dict[str, Any], assets: bundle.Assets) -> list[str]:
+    """The datasets that are held to a place: all of the database that have the column, English twins included."""
+    held, database = spec["places"]["column"], assets["databases"][spec["places"]["database"]]["uuid"]
+    return [
+        name
+        for name, dataset in assets["datasets"].items()
+        if dataset["database_uuid"] == database and held in {column["column_name"] for column in dataset["columns"]}
+    ]
+
+
+def _place_rules(spec: dict[str, Any], assets: bundle.Assets, of_places: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """No row for anyone, but for those who see all and for each place's own rows."""
+    datasets = held_datasets(spec, assets)
+    by_place = [role.name for role in of_places.values()]
+    yield {
+        "name": "places: nobody else",
+        "filter_type": "Base",
+        "clause": "1 = 0",
+        "roles": [*spec["places"]["see_all"], *by_place],
+        "datasets": datasets,
+    }
+    for place in places.read():
+        clause = place.clause(spec["places"]["column"])
+        # One group: the holder of two places sees both.
+        yield {"name": place.key, "clause": clause, "roles": [place.role], "datasets": datasets, "group_key": "place"}
+
+
+def _row_level_security(spec: dict[str, Any], assets: bundle.Assets, of_places: dict[str, Any]) -> None:
     from superset import db
     from superset.connectors.sqla.models import RowLevelSecurityFilter
 
     datasets = _models()["datasets"]
-    wanted = {rule["name"]: rule for rule in spec["row_level_security"]}
-    for row in db.session.query(RowLevelSecurityFilter).filter(RowLevelSecurityFilter.name.notin_(wanted)):
-        _say(f"deleted row-level rule {row.name}")
-        db.session.delete(row)
+    wanted = {rule["name"]: rule for rule in (*spec["row_level_security"], *_place_rules(spec, assets, of_places))}
+    there = {row.name: row for row in db.session.query(RowLevelSecurityFilter)}
+    for name in set(there) - set(wanted):
+        _say(f"deleted row-level rule {name}")
+        db.session.delete(there.pop(name))
+    tables = {str(row.uuid): row for row in db.session.query(datasets)}
     for name, rule in wanted.items():
-        row = db.session.query(RowLevelSecurityFilter).filter_by(name=name).first() or RowLevelSecurityFilter(name=name)
+        row = there.get(name) or RowLevelSecurityFilter(name=name)
         row.filter_type = rule.get("filter_type", "Regular")
         row.clause, row.group_key = rule["clause"], rule.get("group_key")
         row.roles = _find_roles(rule["roles"], f"dashboards/security.yml row_level_security {name}")
-        keys = [assets["datasets"][dataset]["uuid"] for dataset in rule["datasets"]]
-        row.tables = db.session.query(datasets).filter(datasets.uuid.in_(keys)).all()
+        row.tables = [tables[assets["datasets"][dataset]["uuid"]] for dataset in rule["datasets"]]
         db.session.add(row)
     db.session.commit()
 
@@ -279,8 +342,9 @@ def provision(force: bool = False) -> None:
         _import(assets, state, force)
         _prune(assets)
         _roles(spec, assets)
-        _dashboard_roles(spec, assets)
-        _row_level_security(spec, assets)
+        of_places = _place_roles(spec, assets)
+        _dashboard_roles(spec, assets, of_places)
+        _row_level_security(spec, assets, of_places)
         _say("roles, dashboards' roles, row-level security")
     _write_state(state)
 

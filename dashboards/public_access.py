@@ -1,7 +1,8 @@
-"""What a visitor without an account may ask of a saved chart: the rules, as pure functions over plain values.
+"""What people who may not build charts (visitors without an account, and the people of a place) may ask of a saved chart: the
+rules, as pure functions over plain values.
 
 Superset lets whoever may see a chart change its query: other columns, own SQL, samples, the SQL text, past the cache. It guards
-guest tokens against some of that, but not anonymous visitors. The rule here is the reverse: what is not in the saved chart, and
+guest tokens against some of that, but nobody else. The rule here is the reverse: what is not in the saved chart, and
 is not a choice in a filter that the dashboard declares, is refused. No Superset import: ``security_manager`` calls it.
 """
 
@@ -19,7 +20,7 @@ RESULT_FORMATS = {"json", "csv"}
 FILTER_OPERATORS = {"IN", "=="}
 POST_PROCESSING = {"pivot", "flatten", "rename"}
 
-# Params of a saved chart that name columns and metrics. Public charts use no ad-hoc ones: a contract test sees to it.
+# Params of a saved chart that name columns and metrics. The charts here use no ad-hoc ones: a contract test sees to it.
 _COLUMN_PARAMS = ("columns", "groupby", "all_columns", "x_axis", "line_column", "js_columns", "series")
 _METRIC_PARAMS = ("metrics", "metric")
 _MUST_BE_EMPTY = (
@@ -149,7 +150,7 @@ def refusals(
     chart_params: Mapping[str, Any] | None,
     dashboard_metadata: Mapping[str, Any],
 ) -> list[str]:
-    """Why a request for chart data may not be answered to a visitor without an account; empty if it may.
+    """Why a request for chart data may not be answered; empty if it may.
 
     Args:
         form_data: as sent by the browser.
@@ -158,7 +159,7 @@ def refusals(
         queries: one mapping per query, with the names of Superset's QueryObject and ``datasource_id``.
         dataset_id: the dataset that the request names.
         chart_params: of the saved chart that the request names, after it was found on the dashboard; None if there is none.
-        dashboard_metadata: of the public dashboard that the request names; empty if there is none.
+        dashboard_metadata: of the dashboard that the request names; empty if there is none.
     """
     refused = []
     if result_type not in RESULT_TYPES:
@@ -178,7 +179,7 @@ def refusals(
         if not columns:
             refused.append("a filter that the dashboard does not declare")
     elif chart_params is None:
-        return [*refused, "a chart that is not on the public dashboard"]
+        return [*refused, "a chart that is not on the dashboard"]
     else:
         columns, metrics, params = saved_columns(chart_params), saved_metrics(chart_params), dict(chart_params)
     if not queries:
@@ -189,5 +190,5 @@ def refusals(
 
 
 def capped(row_limit: int | None) -> int:
-    """The row limit that a visitor gets."""
+    """The row limit that they get."""
     return min(row_limit, MAX_ROWS) if row_limit and row_limit > 0 else MAX_ROWS

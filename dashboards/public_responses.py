@@ -1,8 +1,8 @@
 """Which addresses answer visitors without an account at all, and what they are not told in the answers about dashboards.
 
 An address that is not listed here is closed to visitors whatever Superset's permissions say: a later version may add some. The
-answers about dashboards lose SQL text, people and database details. And a public page opens in its own language: one whose slug
-ends in ``-en`` in English, its twin in Chinese.
+answers about dashboards lose SQL text, people and database details. A dashboard opens in its own language: one whose slug ends in
+``-en`` in English, its twin in Chinese. And people who have nothing but dashboards begin at one, not at an empty welcome.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from flask import Flask, Response, make_response, redirect, request, session
 from flask_login import current_user
+from superset import security_manager
 from superset.utils import json
 
 from dashboards.security_manager import is_visitor
@@ -64,22 +65,24 @@ def redacted(value: Any) -> Any:
     return [redacted(item) for item in value] if isinstance(value, list) else value
 
 
-def register(app: Flask, public_slugs: set[str]) -> None:
-    """Add both to the application.
+def register(app: Flask, *, public: str, internal: str) -> None:
+    """Add all of it to the application.
 
     Args:
         app: Superset's application.
-        public_slugs: the Chinese slugs of the public dashboards; the English ones are made of them.
+        public: the Chinese slug of the dashboard that visitors begin at; the English one is made of it.
+        internal: the same for people with an account who may not build charts.
     """
-
-    home = f"/superset/dashboard/{min(public_slugs)}/"
 
     @app.before_request
     def keep_closed() -> Response | None:
-        if current_user.is_authenticated or is_open(request.method, request.path):
+        if current_user.is_authenticated:
+            begins = request.path in ("/", "/superset/welcome/") and security_manager.is_held()
+            return redirect(f"/superset/dashboard/{internal}/") if begins else None  # type: ignore[return-value]
+        if is_open(request.method, request.path):
             return None
         if request.path == "/":
-            return redirect(home)  # type: ignore[return-value]
+            return redirect(f"/superset/dashboard/{public}/")  # type: ignore[return-value]
         if request.path.startswith("/api/") or request.method not in ("GET", "HEAD"):
             # 403 and not 401: on 401 the page would leave for the login form.
             return make_response({"message": "请先登录。 Please log in."}, 403)
@@ -88,7 +91,7 @@ def register(app: Flask, public_slugs: set[str]) -> None:
     @app.before_request
     def choose_language() -> None:
         page = _PAGE.match(request.path)
-        if page and is_visitor() and page[1].removesuffix("-en") in public_slugs:
+        if page and page[1].removesuffix("-en") in (public, internal):
             session["locale"] = "en" if page[1].endswith("-en") else "zh"
 
     @app.after_request

@@ -22,7 +22,6 @@ from dashboards import cache, login_limit, release_link, settings  # noqa: F401 
 from dashboards.security_manager import WarehouseSecurityManager
 
 _HTTPS = os.environ.get("SSC_SUPERSET_HTTPS") == "1"
-PUBLIC_SLUGS = {"transparency"}
 
 # Identity ------------------------------------------------------------------------------------------------------------------
 SECRET_KEY = settings.secret("superset_secret_key")
@@ -179,7 +178,15 @@ EXTRA_CATEGORICAL_COLOR_SCHEMES = [
         "description": "",
         "isDefault": True,
         "colors": ["#1f5f99", "#d98c00", "#2e8b57", "#8a4fa3", "#c0392b", "#4db6ac", "#8d6e63", "#90a4ae"],
-    }
+    },
+    {
+        # Without red, orange, yellow and blue, which statutory warnings are told apart by.
+        "id": "ssc_quiet",
+        "label": "平安社区（提示） Safe community (hints)",
+        "description": "",
+        "isDefault": False,
+        "colors": ["#7440a6", "#2a7f86", "#c5a6de", "#5c6b7a", "#3f0f6b", "#8cc0c4", "#a7b0ba", "#9c5a8c"],
+    },
 ]
 CURRENCIES = ["CNY"]
 D3_FORMAT = {"decimal": ".", "thousands": ",", "grouping": [3], "currency": ["¥", ""]}
@@ -203,7 +210,7 @@ def FLASK_APP_MUTATOR(app: Any) -> None:
 
     app.register_blueprint(site_pages.blueprint)
     app.register_blueprint(Blueprint("brand", __name__, static_folder=str(Path(__file__).parent / "brand"), static_url_path="/brand"))
-    public_responses.register(app, PUBLIC_SLUGS)
+    public_responses.register(app, public="transparency", internal="operations")
     language.register(app)
     # Superset warns at every anonymous request that it cannot store a person that there is not.
     logging.getLogger().addFilter(lambda record: "Failed to add user to db session" not in record.getMessage())

@@ -19,6 +19,7 @@ from sources.errors import SscError
 from sources.settings import data_dir, now, root
 
 AS_OF = "2026-11-01T00:00+08:00"
+LIVE_SECONDS = "10"  # with LIVE=1: short, because a step is part of the way from a message to its release
 APPROVER = "演示审批人 demo approver"
 DISTRICT = [sys.executable, "-m", "sources.reference_district"]
 
@@ -28,10 +29,18 @@ def month_before(moment: datetime) -> datetime:
     return (moment.replace(day=1) - timedelta(days=1)).replace(day=1)
 
 
-def start_district(group: serve.Children) -> None:
-    """Start the reference district's servers and take over the settings that point to them."""
+def start_district(group: serve.Children, *, live: bool = False) -> None:
+    """Start the reference district's servers, take over the settings that point to them, and collect its messages.
+
+    live: its clock runs by itself, by a step of so many seconds.
+    """
     process = subprocess.Popen(
-        [*DISTRICT, "serve"], cwd=root(), env=os.environ.copy(), stdout=subprocess.PIPE, text=True, start_new_session=True
+        [*DISTRICT, "serve"],
+        cwd=root(),
+        env={"SSC_DISTRICT_LIVE_SECONDS": LIVE_SECONDS, **os.environ, "LIVE": "1" if live else "0"},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     group.running["reference district"] = process
     assert process.stdout
@@ -46,6 +55,7 @@ def start_district(group: serve.Children) -> None:
                 for setting in (data_dir() / "reference_district" / "district.env").read_text().splitlines():
                     name, _, value = setting.partition("=")
                     os.environ[name] = value
+                serve.start_collector(group)
                 return
     raise SscError("the reference district did not start", next_step="run `python -m sources.reference_district serve` to see why")
 
@@ -101,7 +111,12 @@ def main() -> int:
             print(f"\n== done in {time.monotonic() - started:.0f} s", flush=True)
             if chosen.no_serve:
                 return 0
-            serve.start_servers(group, schedules=False)
+            is_live = os.environ.get("LIVE") == "1"
+            if is_live:  # from here on the clock runs by itself; while it did, nobody could have moved it
+                group.end("collector")
+                group.end("reference district")
+                start_district(group, live=True)
+            serve.start_servers(group, schedules=is_live)
             print(serve.addresses(), flush=True)
             name = group.wait()
             raise SscError(f"{name} ended", where=str(data_dir() / "logs"), next_step="read its log there")

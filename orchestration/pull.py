@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.resources import failure, say
-from sources.catalogue import Entity, System
+from sources.catalogue import Entity, System, is_set_up
 from sources.errors import PullError, SscError
 from sources.landing import Manifest
 
@@ -67,7 +67,11 @@ def pull_assets(system: System, pull: Pull | None = None) -> dg.AssetsDefinition
                     failures.append(result)
                     say(context, f"{entity.name}: failed")
                     continue
-                say(context, f"{entity.name}: {result.rows:,} rows up to {result.window_until}")
+                if not result:
+                    say(context, f"{entity.name}: no server has an address")
+                    continue
+                rows, reached = sum(manifest.rows for manifest in result), max(manifest.window_until for manifest in result)
+                say(context, f"{entity.name}: {rows:,} rows up to {reached}")
                 yield dg.MaterializeResult(asset_key=asset_key(system.id, entity.name), metadata=_metadata(result))
         if failures:
             raise failure(_all_of(system, failures))
@@ -80,13 +84,13 @@ def _step(system: System) -> str:
     return f"entities_of_{system.id}"
 
 
-def _pull_one(pull: Pull | None, entity: Entity, since: datetime | None, until: datetime | None) -> Manifest | SscError:
-    if pull is None:
-        from sources import connectors
+def _pull_one(pull: Pull | None, entity: Entity, since: datetime | None, until: datetime | None) -> list[Manifest] | SscError:
+    """Pull the entity from each of its servers that has an address; a backfill asks those that keep their history."""
+    from sources import connectors
 
-        pull = connectors.pull
+    chosen = [of for of in entity.deliveries if is_set_up(of) and not (since and of.server.delivery == "stream")]
     try:
-        return pull(entity, since=since, until=until)
+        return [(pull or connectors.pull)(of, since=since, until=until) for of in chosen]
     except SscError as error:
         return error
     except Exception as error:  # a connector's bug must not hide what became of the other entities
@@ -97,10 +101,12 @@ def _pull_one(pull: Pull | None, entity: Entity, since: datetime | None, until: 
         )
 
 
-def _metadata(manifest: Manifest) -> dict[str, Any]:
+def _metadata(manifests: list[Manifest]) -> dict[str, Any]:
+    """Of the loads of one entity: what they hold together, and the names and places of the newest."""
+    manifest = max(manifests, key=lambda one: one.window_until)
     return {
-        "dagster/row_count": manifest.rows,
-        "bytes": manifest.bytes,
+        "dagster/row_count": sum(one.rows for one in manifests),
+        "bytes": sum(one.bytes for one in manifests),
         "load_id": manifest.load_id,
         "window_since": str(manifest.window_since or "the beginning"),
         "window_until": str(manifest.window_until),

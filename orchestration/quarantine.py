@@ -9,9 +9,10 @@ from pathlib import Path
 
 import duckdb
 
-from sources.catalogue import System
+from sources.catalogue import Entity, System
 from sources.connectors.files import FILE_STRIDE
 from sources.errors import BuildError
+from sources.landing import Landing
 from sources.settings import data_dir
 
 EXAMPLES = 3
@@ -23,7 +24,8 @@ def report(system: System, folder: Path | None = None) -> str:
     Raises:
         BuildError: nothing has been built yet, or the build is being written.
     """
-    path = (folder or data_dir()) / "build" / "warehouse.duckdb"
+    folder = folder or data_dir()
+    path, landing = folder / "build" / "warehouse.duckdb", Landing(folder / "landing")
     if not path.exists():
         raise BuildError("nothing has been built yet", where=str(path), next_step="run `make warehouse`")
     lines = [f"{system.id} · {system.name_zh} · {system.owner_zh}"]
@@ -39,7 +41,7 @@ def report(system: System, folder: Path | None = None) -> str:
                 ).fetchall()
                 lines.append(f"\n{entity.name} · {entity.name_zh}: {'nothing waits' if not found else ''}")
                 for rule, count, loads, rows in found:
-                    places = ", ".join(f"{load} {_place(entity.server.delivery, row)}" for load, row in zip(loads, rows, strict=True))
+                    places = ", ".join(f"{load} {_place(entity, landing, load, row)}" for load, row in zip(loads, rows, strict=True))
                     lines.append(f"  {count:7,}  {rule:36} first in {places}")
     except duckdb.Error as error:
         raise BuildError(
@@ -52,7 +54,12 @@ def report(system: System, folder: Path | None = None) -> str:
     return "\n".join(lines)
 
 
-def _place(delivery: str, row: int) -> str:
-    if delivery == "files":
-        return f"file {row // FILE_STRIDE + 1} row {row % FILE_STRIDE}"
+def _place(entity: Entity, landing: Landing, load_id: str, row: int) -> str:
+    """Where a person finds a row of a load: files count theirs, each for itself; a sheet as Excel shows them."""
+    manifest = landing.manifest(entity.system, entity.name, load_id)
+    by_name = {"" if of.server.is_first else of.server.name: of.server for of in entity.deliveries}
+    server = by_name.get(manifest.server if manifest else "", entity.server)
+    if server.delivery == "files":
+        number, row = divmod(row, FILE_STRIDE)
+        return f"file {number + 1} " + (f"sheet {entity.options['sheet']} row {row}" if server.file_format == "xlsx" else f"row {row}")
     return f"row {row}"

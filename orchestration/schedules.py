@@ -6,7 +6,7 @@ All are off unless ``SSC_SCHEDULES=on``: a demo or an evaluator moves the clock 
 import hashlib
 import os
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import dagster as dg
 from orchestration import alerts
 from orchestration.release import open_file
 from orchestration.resources import STARTED_BY_COMMAND
-from sources.catalogue import System
+from sources.catalogue import System, is_set_up
 from sources.errors import BuildError
 from sources.landing import Landing
 from sources.settings import data_dir
@@ -23,6 +23,9 @@ from sources.settings import data_dir
 ZONE = "Asia/Shanghai"
 MINUTE_STEPS = (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30)
 HOUR_STEPS = (1, 2, 3, 4, 6, 8, 12)
+LOOK_SECONDS = 10  # between two looks at landing; it is part of the way from a message to its release
+SAID_AGAIN_AFTER = timedelta(hours=1)  # a system that is pulled every minute and is down is said once an hour
+ALERT = "ssc/alert"
 
 
 def are_on() -> bool:
@@ -56,14 +59,21 @@ def cron(system: str, frequency: timedelta, latency: timedelta) -> str:
     return f"{minute} {hour} {min(28, 1 + late // 1440)} * *"
 
 
+def cadence(system: System) -> timedelta:
+    """How often a system is pulled: as often as the fastest of its servers that is set up; where none is, as agreed."""
+    of_servers = [of.server.frequency for entity in system.entities for of in entity.deliveries if is_set_up(of)]
+    return min(of_servers, default=system.frequency)
+
+
 def pull_schedule(system: System) -> dg.ScheduleDefinition:
+    every = cadence(system)
     return dg.ScheduleDefinition(
         name=f"pull_{system.id}_schedule",
         job_name=f"pull_{system.id}",
-        cron_schedule=cron(system.id, system.frequency, system.latency),
+        cron_schedule=cron(system.id, every, system.latency),
         execution_timezone=ZONE,
         default_status=dg.DefaultScheduleStatus.RUNNING if are_on() else dg.DefaultScheduleStatus.STOPPED,
-        description=f"{system.name_zh}: every {system.frequency}",
+        description=f"{system.name_zh}: every {every}",
     )
 
 
@@ -96,7 +106,7 @@ def landing_sensor(systems: Mapping[str, System], job_name: str) -> dg.SensorDef
     @dg.sensor(
         name="landing_sensor",
         job_name=job_name,
-        minimum_interval_seconds=60,
+        minimum_interval_seconds=LOOK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if are_on() else dg.DefaultSensorStatus.STOPPED,
         description="Starts the warehouse when loads have landed that no release has taken",
     )
@@ -150,6 +160,17 @@ def first_failure(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterEvent 
     return None
 
 
+def fingerprint(alert: alerts.Alert) -> str:
+    return hashlib.sha256(f"{alert.job}\n{alert.where}\n{alert.what}".encode()).hexdigest()[:24]
+
+
+def said_before(instance: dg.DagsterInstance, run: dg.DagsterRun, alert: alerts.Alert) -> str:
+    """The run that alerted with the same words a short while ago; empty where none did."""
+    since = datetime.now(UTC) - SAID_AGAIN_AFTER
+    records = instance.get_run_records(dg.RunsFilter(job_name=run.job_name, tags={ALERT: fingerprint(alert)}, created_after=since), limit=1)
+    return records[0].dagster_run.run_id if records else ""
+
+
 def failure_alert_sensor() -> dg.SensorDefinition:
     @dg.run_failure_sensor(
         name="failure_alert",
@@ -159,8 +180,13 @@ def failure_alert_sensor() -> dg.SensorDefinition:
     def failure_alert(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
         if STARTED_BY_COMMAND in context.dagster_run.tags:
             return dg.SkipReason("the command that started this run has said so itself")
-        event = first_failure(context.instance, context.dagster_run.run_id) or context.failure_event
-        channel = alerts.send(alert_of(context.dagster_run, event))
+        run = context.dagster_run
+        alert = alert_of(run, first_failure(context.instance, run.run_id) or context.failure_event)
+        said_by = said_before(context.instance, run, alert)
+        if said_by:
+            return dg.SkipReason(f"run {said_by} has said the same within {SAID_AGAIN_AFTER}")
+        channel = alerts.send(alert)
+        context.instance.add_run_tags(run.run_id, {ALERT: fingerprint(alert)})
         context.log.info(f"alert sent: {channel}")
         return None
 

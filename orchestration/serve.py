@@ -1,4 +1,5 @@
-"""Serving in the foreground: Superset, Dagster and, for a demo, the reference district, as children of one process.
+"""Serving in the foreground: Superset, Dagster, the collector of messages and, for a demo, the reference district, as children of one
+process.
 
 Ctrl-C, a kill, or the end of any child ends them all. What they serve is made elsewhere.
 """
@@ -80,6 +81,13 @@ class Children:
         )
         return self.running[name]
 
+    def end(self, name: str) -> None:
+        """End one of them, if it runs."""
+        if name in self.running:
+            one = Children()
+            one.running[name] = self.running.pop(name)
+            one.stop()
+
     def wait(self) -> str:
         """Wait until one of them ends; returns its name."""
         while True:
@@ -145,6 +153,15 @@ def provision() -> None:
         raise SscError("Superset could not be provisioned", where=str(log), next_step="read its end, mend, and run the same command again")
 
 
+def start_collector(group: Children) -> None:
+    """Start the collector where a server of messages has an address."""
+    from sources.catalogue import load_catalogue
+    from sources.connectors.stream import servers
+
+    if servers(load_catalogue()):
+        group.start("collector", [sys.executable, "-m", "sources.collector"], log=data_dir() / "logs" / "collector.log")
+
+
 def start_servers(group: Children, *, schedules: bool) -> None:
     """Start Superset and Dagster and wait until both answer.
 
@@ -179,6 +196,7 @@ def addresses() -> str:
     superset, dagster = f"http://127.0.0.1:{port['SSC_SUPERSET_PORT']}", f"http://127.0.0.1:{port['SSC_DAGSTER_PORT']}"
     return f"""
   社区平安信息公开 · transparency   {superset}/superset/dashboard/transparency/   (open to anyone; look here first)
+  监测预警与处置 · operations       {superset}/superset/dashboard/operations/   (log in; open warnings, sensors, freshness)
   Superset                         {superset}/login/   user admin, password in {data_dir()}/secrets/superset_admin_password
   Dagster                          {dagster}/asset-groups   (the whole way of the data as one graph)
   Logs                             {data_dir()}/logs
@@ -194,6 +212,7 @@ def main() -> int:
         check_disk(data_dir())
         provision()
         with children() as group:
+            start_collector(group)
             start_servers(group, schedules=chosen.schedules)
             print(addresses(), flush=True)
             name = group.wait()

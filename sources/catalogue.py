@@ -8,7 +8,7 @@ system is pulled belongs in ``sources/connectors``.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +19,11 @@ from open_data_contract_standard.model import OpenDataContractStandard
 from pydantic import ValidationError
 
 from sources.errors import CatalogueError
-from sources.settings import root
+from sources.settings import of_system, root
 
 DELIVERIES = ("rest", "database", "files", "stream")
 LOGICAL_TYPES = ("string", "integer", "number", "boolean", "date", "timestamp", "array", "object")
-FILE_FORMATS = ("csv", "csv.gz", "ndjson", "ndjson.gz")
+FILE_FORMATS = ("csv", "csv.gz", "ndjson", "ndjson.gz", "xlsx")
 CLASS_VALUES: dict[str, tuple[str, ...]] = {
     "data_level": ("一般", "重要", "核心"),
     "pi_class": ("none", "personal", "sensitive"),
@@ -39,7 +39,11 @@ ENTITY_PROPERTIES = {
     "version_column",
     "open_days",
     "pagination",
-    "delivery",
+    "read_by",
+    "topic",
+    "sheet",
+    "header_rows",
+    "total_rows",
 }
 SERVER_PROPERTIES = {
     "delivery",
@@ -50,9 +54,13 @@ SERVER_PROPERTIES = {
     "cursor_field",
     "pages_field",
     "total_field",
+    "total_header",
     "page_size",
+    "page_size_parameter",
+    "frequency_minutes",
 }
 COLUMN_PROPERTIES = {"identifier", "data_level", "sharing", "opening", "purpose", "retention", "formats"}
+READING = {"pagination", "read_by", "topic", "sheet", "header_rows", "total_rows"}  # properties that say how an entity is read
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -93,7 +101,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Entity:
-    """One kind of record of a system. ``source`` is a REST path, a glob of file names, or a table, by delivery."""
+    """One kind of record of a system, as one of its servers delivers it (the system's first one, see :attr:`deliveries`).
+
+    ``source`` is a REST path, a glob of file names, a table or a topic filter, by delivery. ``options`` tells a connector how the
+    entity is read: pagination (rest), read_by (database), topic (stream), sheet, header_rows, total_rows (workbooks).
+    """
 
     system: str
     name: str
@@ -105,10 +117,11 @@ class Entity:
     event_time: str | None
     version_column: str | None
     open_days: int | None
-    pagination: str | None
     server: Server
     contract_version: str
     data_level: str
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
+    deliveries: tuple[Entity, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def key(self) -> str:
@@ -136,7 +149,10 @@ class Entity:
 
 @dataclass(frozen=True)
 class Server:
-    """One way in which a system delivers."""
+    """One way in which a system delivers, at most every ``frequency``. Rows of several servers are one by primary key.
+
+    ``is_first``: its settings are ``SSC_<SYSTEM>_URL`` and so on; those of a further server are ``SSC_<SYSTEM>_<SERVER>_URL``.
+    """
 
     name: str
     delivery: str
@@ -144,7 +160,14 @@ class Server:
     encoding: str
     delimiter: str
     payload: str | None
+    frequency: timedelta
+    is_first: bool
     options: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def setting(self) -> str:
+        """What stands before the name of a setting of this server, see :func:`sources.settings.of_system`."""
+        return "" if self.is_first else f"{self.name}_"
 
 
 @dataclass(frozen=True)
@@ -176,6 +199,11 @@ class System:
         raise CatalogueError(
             f"there is no entity {name!r}", where=self.id, next_step=f"use one of {', '.join(e.name for e in self.entities)}"
         )
+
+
+def is_set_up(entity: Entity) -> bool:
+    """Whether the entity's server can be asked: its only one must be, a further one is used where its address is set."""
+    return len(entity.deliveries) == 1 or bool(of_system(entity.system, f"{entity.server.setting}url", required=False))
 
 
 def catalogue_dir() -> Path:
@@ -276,10 +304,6 @@ class _Reader:
         name_en = next((tag[3:] for tag in contract.tags or [] if tag.startswith("en:")), "")
         if not name_en:
             self.fault(("tags",), "the English name is missing", "Add `tags: [en:<name>]`")
-        servers = tuple(self._server(item, number) for number, item in enumerate(contract.servers or []))
-        if not servers:
-            self.fault((), "servers are missing", "Add one server with its delivery")
-            return None
         sla: dict[str, timedelta] = {}
         for number, item in enumerate(contract.slaProperties or []):
             at = ("slaProperties", number)
@@ -292,6 +316,15 @@ class _Reader:
         for name in ("frequency", "latency"):
             if name not in sla:
                 self.fault(("slaProperties",), f"{name} is missing", f"Add {{property: {name}, value: 1, unit: h}}")
+        every = sla.get("frequency", timedelta(days=1))
+        servers = tuple(self._server(item, number, every) for number, item in enumerate(contract.servers or []))
+        if not servers:
+            self.fault((), "servers are missing", "Add one server with its delivery")
+            return None
+        for name in {s.name for s in servers if [o.name for o in servers].count(s.name) > 1}:
+            self.fault(("servers",), f"the server {name} stands twice", "Give each a name of its own")
+        if len({s.payload for s in servers}) > 1:
+            self.fault(("servers",), "the servers send different payloads", "Give each the same payload; an entity has one shape")
         entities = []
         for number, described in enumerate(contract.schema_ or []):
             entity = self._entity(contract, described, ("schema", number), servers)
@@ -321,7 +354,7 @@ class _Reader:
             path=self.path,
         )
 
-    def _server(self, item: Any, number: int) -> Server:
+    def _server(self, item: Any, number: int, every: timedelta) -> Server:
         at = ("servers", number)
         options = self._properties(item.customProperties, at, SERVER_PROPERTIES)
         delivery = options.pop("delivery", None)
@@ -332,6 +365,10 @@ class _Reader:
         for name in ("host", "account", "location"):
             if getattr(item, name, None):
                 self.fault(at, f"{name} does not belong here", "Hosts and secrets are SSC_<SYSTEM>_URL, _TOKEN, _PASSWORD")
+        minutes = options.pop("frequency_minutes", None)
+        if minutes is not None and (not isinstance(minutes, int) or minutes < 1):
+            self.fault(at, f"frequency_minutes is {minutes!r}", "Use a whole number of minutes")
+            minutes = None
         return Server(
             name=item.server or f"server{number}",
             delivery=str(delivery),
@@ -339,6 +376,8 @@ class _Reader:
             encoding=item.encoding or "UTF-8",
             delimiter=item.delimiter or ",",
             payload=options.pop("payload", None),
+            frequency=timedelta(minutes=minutes) if minutes else every,
+            is_first=number == 0,
             options=options,
         )
 
@@ -375,11 +414,27 @@ class _Reader:
                 self.fault(at, "open_days needs the event time in the primary key", "Drop open_days or extend the key")
             elif not options.get("event_time"):
                 self.fault(at, "open_days needs an event_time", "Add {property: event_time, value: <column>}")
-        if servers[0].delivery == "rest" and options.get("pagination") not in ("cursor", "page"):
-            self.fault(at, f"pagination is {options.get('pagination')!r}", "Add {property: pagination, value: cursor | page}")
+        of = {server.delivery: server for server in servers}
+        if "rest" in of and options.get("pagination") not in ("cursor", "page", "whole"):
+            self.fault(at, f"pagination is {options.get('pagination')!r}", "Add {property: pagination, value: cursor | page | whole}")
+        told_by = by_name.get(options.get("read_by", ""))
+        if "database" in of and (told_by is None or told_by.logical_type not in ("integer", "timestamp")):
+            self.fault(
+                at,
+                f"read_by is {options.get('read_by')!r}",
+                "Name the column that tells what is new: a change number (integer) or a time of change (timestamp)",
+            )
+        if of.get("files", servers[0]).file_format == "xlsx":
+            rows = options.get("header_rows", [1])
+            if not isinstance(rows, list) or not rows or any(not isinstance(row, int) or row < 1 for row in rows):
+                self.fault(at, f"header_rows is {rows!r}", "Give the numbers of the header's rows, the first row of a sheet is 1")
+            if not options.get("sheet"):
+                self.fault(at, "sheet is missing", "Add {property: sheet, value: <name of the sheet>}")
+        if servers[0].delivery == "stream" and not options.get("topic"):
+            self.fault(at, "topic is missing", "Add {property: topic, value: <topic filter>}")
         if len(self.faults) > before:
             return None
-        return Entity(
+        whole = Entity(
             system=contract.id,
             name=item.name,
             name_zh=item.businessName,
@@ -390,11 +445,18 @@ class _Reader:
             event_time=options.get("event_time"),
             version_column=options.get("version_column"),
             open_days=options.get("open_days"),
-            pagination=options.get("pagination"),
             server=servers[0],
             contract_version=contract.version,
             data_level=max((c.data_class.data_level for c in columns), key=CLASS_VALUES["data_level"].index),
+            options={name: options[name] for name in READING & options.keys()},
         )
+        by_server = [
+            replace(whole, server=server, source=options["topic"] if server.delivery == "stream" else whole.source)
+            for server in servers
+            if server.delivery != "stream" or options.get("topic")
+        ]
+        of_each = tuple(replace(one, deliveries=tuple(by_server)) for one in by_server)
+        return replace(of_each[0], deliveries=of_each)
 
     def _class(self, values: dict[str, Any], at: tuple[Any, ...], *, whole: bool) -> dict[str, str]:
         for name, allowed in CLASS_VALUES.items():
@@ -468,7 +530,8 @@ class _Reader:
 def main() -> None:
     """Print the catalogue as a table (``make catalogue``)."""
     for system in load_catalogue().values():
-        print(f"{system.id:24} {system.name_zh} · {system.owner_zh} · {system.delivery} · every {system.frequency} · v{system.version}")
+        ways = ", ".join(server.delivery for server in system.servers)
+        print(f"{system.id:24} {system.name_zh} · {system.owner_zh} · {ways} · every {system.frequency} · v{system.version}")
         for entity in system.entities:
             typed = "typed by communities" if entity.typed_by_community else ""
             print(f"  {entity.name:22} {entity.name_zh}  {len(entity.columns)} columns, {len(entity.identifiers)} hashed  {typed}")

@@ -207,7 +207,10 @@ select
     '{entity}' as entity,
     max({event}) as latest_event_at,
     {steady} as is_steady
-from {{{{ ref('stg_{key}') }}}}"""
+from {{{{ ref('stg_{key}') }}}}{last_day}"""
+# An event's day is its row's _day: only the last one is searched.
+LAST_DAY = """
+where _day = (select max(_day) from {{{{ ledger_counts('{key}') }}}} where staged_count > 0)"""
 QUARANTINED_OF_ENTITY = """\
 select
     '{system}' as system,
@@ -227,7 +230,14 @@ def quality_models(systems: dict[str, System]) -> dict[str, str]:
     def union(select: str) -> str:
         return (
             "\nunion all\n".join(
-                select.format(system=e.system, entity=e.name, key=e.key, event=_event(e), steady=str(bool(e.open_days)).lower())
+                select.format(
+                    system=e.system,
+                    entity=e.name,
+                    key=e.key,
+                    event=_event(e),
+                    steady=str(bool(e.open_days)).lower(),
+                    last_day=LAST_DAY.format(key=e.key) if e.event_time else "",
+                )
                 for e in entities
             )
             + "\n"

@@ -56,7 +56,7 @@ def is_demo() -> bool:
 
 
 def of_system(system: str, name: str, *, required: bool = True) -> str | None:
-    """The setting ``SSC_<SYSTEM>_<NAME>`` of one system.
+    """The setting ``SSC_<SYSTEM>_<NAME>`` of one system; of a further server of it ``SSC_<SYSTEM>_<SERVER>_<NAME>``.
 
     Raises:
         SscError: it is required and not set.

@@ -1,7 +1,8 @@
 """``make bench``: what the warehouse costs, printed as JSON. Figures to compare are ratios within one run: machines differ, and are noisy.
 
 Readings are generated as the platform exports them (NDJSON, gzip, one file a day). ``BENCH_READINGS`` (default 50,000,000) sets how many
-the throughput part takes; ``BENCH_PARTS`` names the parts to run: throughput, increment. Nothing here is a test: no time decides a build.
+the throughput part takes; ``BENCH_PARTS`` names the parts to run: throughput, increment, pulling, latency. Nothing here is a test: no time
+decides a build.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,12 +23,17 @@ from typing import Any
 import duckdb
 
 from orchestration.build import dbt_environment
+from sources.catalogue import load_catalogue
 from sources.settings import root
+from tests.latency import latency
+from tests.postgres import Postgres, postgres, reason_to_skip
+from tests.whole_way import MOMENTS, Warehouse, district
 
 ENTITY = "waterlogging__water_level"
 CHAIN = [f"base_{ENTITY}", f"stg_{ENTITY}", "+fct_sensor_hour"]
 FIRST = date(2025, 1, 1)
 MEMORY_LIMIT_MB = 2048
+PULLED_ROWS, ROUNDS = 1_000_000, 3
 
 
 def say(text: str) -> None:
@@ -198,17 +206,143 @@ def increment(work: Path) -> dict[str, Any]:
     return out
 
 
+DISPATCHES = f"""
+    create table dispatch as select
+        'PD' || lpad(i::text, 10, '0') as jjd_bh, 'A' || lpad((i % 40)::text, 2, '0') as ajlx_dm,
+        '4403040010' || lpad((i % 99)::text, 2, '0') as sq_dm, '某某路' || i % 1000 || '号' as sfdd, '张' || i % 5000 as bjr_xm,
+        '138' || lpad(i::text, 8, '0') as bjr_dh, '报警人称楼下有人争吵，请求处置 ' || i as jq_nr,
+        timestamp '2025-01-01' + i * interval '13 seconds' as jj_sj, timestamp '2025-01-01' + i * interval '14 seconds' as pj_sj,
+        timestamp '2025-01-01' + i * interval '15 seconds' as dd_sj, null::timestamp as jj_wb_sj,
+        (array['received', 'dispatched', 'arrived', 'closed'])[1 + i % 4] as zt, '110' as ly, null::text as gl_bh, i::bigint as bgxh
+    from generate_series(1, {PULLED_ROWS}) as i"""
+FILINGS = f"""
+    select '9144' || lpad(i::varchar, 14, '0') as "统一社会信用代码", '2026-05' as "所属期", '深圳某某有限公司' || i as "企业名称",
+        '440304001019' as "社区代码", 'F' as "行业代码", date '2026-06-01' + cast(i % 15 as int) as "申报日期",
+        i * 7 % 1000003 / 100.0 as "申报收入(元)", i % 10007 / 100.0 as "应纳税额(元)", i % 10007 / 100.0 as "实缴税额(元)",
+        i % 500 as "用工人数", '按期申报' as "申报状态"
+    from range({PULLED_ROWS}) as t(i)"""
+
+
+def pulling(work: Path) -> dict[str, Any]:
+    """A million rows through a connector against DuckDB's own reading of the same to Parquet, every column as text; and a run without news.
+
+    Both write zstd. Only ours hashes (the callers' phones), counts, syncs and writes a manifest. The best of some rounds, one beside the
+    other; a ratio above 1 is faster than DuckDB.
+    """
+    out: dict[str, Any] = {"rows": PULLED_ROWS, "ratio_wanted": 0.5}
+    say("pulling: csv")
+    folder = work / "csv"
+    folder.mkdir(parents=True)
+    path = folder / "纳税申报_202605.csv"
+    with duckdb.connect() as engine:
+        engine.execute(f"copy ({FILINGS}) to '{path}' (header)")
+    os.utime(path, (1.7e9, 1.7e9))
+    ours = (
+        "of = load_catalogue()['tax_filing'].entity('filing')\n"
+        "entity = replace(of, server=replace(of.server, encoding='UTF-8'), deliveries=())"
+    )
+    theirs = f"copy (select * from read_csv('{path}', header=true, all_varchar=true))"
+    out["csv"] = _compared(work / "of_csv", ours, "", theirs, {"SSC_TAX_FILING_URL": str(folder)})
+    if reason := reason_to_skip():
+        out["postgresql"] = {"skipped": reason}
+    else:
+        with postgres() as server:
+            out["postgresql"] = _of_postgres(work, server)
+    say("pulling: a run without news")
+    out["without_news"] = _without_news(work)
+    return out
+
+
+def _of_postgres(work: Path, server: Postgres) -> dict[str, Any]:
+    import duckdb_extension_postgres_scanner
+    import psycopg
+
+    say("pulling: postgresql")
+    with psycopg.connect(server.conninfo, autocommit=True) as connection:
+        connection.execute(DISPATCHES)
+        connection.execute("vacuum analyze dispatch")
+    [extension] = Path(duckdb_extension_postgres_scanner.__file__).parent.rglob("*.duckdb_extension")
+    attach = f"load '{extension}'; attach '{server.conninfo}' as pg (type postgres, read_only)"
+    settings = {"SSC_POLICE_DISPATCH_URL": server.url, "SSC_POLICE_DISPATCH_PASSWORD": server.password}
+    ours = "entity = load_catalogue()['police_dispatch'].entity('dispatch')"
+    return _compared(work / "of_postgres", ours, attach, "copy (select cast(columns(*) as varchar) from pg.dispatch)", settings)
+
+
+def _compared(work: Path, ours: str, prepare: str, theirs: str, settings: dict[str, str]) -> dict[str, Any]:
+    """Seconds by the clock and of the processor for a pull of ``entity`` and for DuckDB's statement, each in a process of its own."""
+    clock = "wall, used = time.monotonic(), time.process_time()\n"
+    told = "\nprint(json.dumps([rows, time.monotonic() - wall, time.process_time() - used]))"
+    pulled = (
+        "import json, time; from dataclasses import replace; from datetime import UTC, datetime\n"
+        f"from sources.catalogue import load_catalogue; from sources.connectors import pull\n{ours}\n{clock}"
+        f"rows = pull(entity, until=datetime(2026, 6, 30, tzinfo=UTC)).rows{told}"
+    )
+    best: dict[str, list[float]] = {}
+    for number in range(ROUNDS):
+        data = work / f"data-{number}"
+        data.mkdir(parents=True)
+        statement = f"{theirs} to '{data}/theirs.parquet' (format parquet, compression zstd)"
+        read = (
+            "import duckdb, json, time\nengine = duckdb.connect()\nengine.execute('set enable_progress_bar = false')\n"
+            f"engine.execute({prepare!r}) if {prepare!r} else None\n{clock}"
+            f"[(rows,)] = engine.execute({statement!r}).fetchall(){told}"
+        )
+        for name, code in (("ours", pulled), ("duckdb", read)):
+            environment = {**os.environ, **settings, "SSC_DATA": str(data), "PYTHONPATH": str(root())}
+            environment.pop("SSC_CLOCK", None)
+            done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=root(), capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise SystemExit(done.stderr[-3000:])
+            rows, wall, used = json.loads(done.stdout.splitlines()[-1])
+            if rows != PULLED_ROWS:
+                raise SystemExit(f"{name} read {rows} rows of {PULLED_ROWS}")
+            best[name] = [min(a, b) for a, b in zip(best.get(name, [wall, used]), [wall, used], strict=True)]
+        shutil.rmtree(data)
+    return {
+        "ratio_wall": round(best["duckdb"][0] / best["ours"][0], 2),
+        "ratio_processor": round(best["duckdb"][1] / best["ours"][1], 2),
+        **{f"{name}_{what}_s": round(seconds, 2) for name in best for what, seconds in zip(("wall", "processor"), best[name], strict=True)},
+    }
+
+
+def _without_news(work: Path) -> dict[str, Any]:
+    """``pull`` of every system that a reference district at test scale serves, a minute after a pull that took everything."""
+    with district(work / "district") as of:
+        warehouse = Warehouse(work / "without_news", of)
+        systems = [system for system in load_catalogue() if f"SSC_{system.upper()}_URL" in of.settings]
+        seconds, used = [], []
+        for minute in ("00", "01"):
+            of.move(MOMENTS[0].replace("00:00+", f"00:{minute}+"))
+            started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+            warehouse.run("pull", *systems)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            seconds.append(round(time.monotonic() - started, 1))
+            used.append(round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1))
+    return {
+        "systems": len(systems),
+        "first_s": seconds[0],
+        "second_s": seconds[1],
+        "second_processor_s": used[1],
+        "second_wanted_at_most_s": 30,
+    }
+
+
 def main() -> None:
-    parts = (os.environ.get("BENCH_PARTS") or "throughput,increment").split(",")
+    parts = (os.environ.get("BENCH_PARTS") or "throughput,increment,pulling,latency").split(",")
     readings = int(os.environ.get("BENCH_READINGS") or 50_000_000)
     work = Path(tempfile.mkdtemp(prefix="bench-", dir=os.environ.get("BENCH_DIR")))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends too
     result: dict[str, Any] = {"cores": os.cpu_count(), "duckdb": duckdb.__version__}
     try:
         if "throughput" in parts:
             result["throughput"] = throughput(work / "throughput", readings)
         if "increment" in parts:
             result["increment"] = increment(work / "increment")
+        if "pulling" in parts:
+            result["pulling"] = pulling(work / "pulling")
+        if "latency" in parts:
+            result["latency"] = latency(work / "latency", say)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     print(json.dumps(result, indent=1))

@@ -32,25 +32,28 @@ def environment(**settings: str | Path) -> dict[str, str]:
 
 @dataclass
 class District:
-    """A reference district at test scale that is being served; its own data folder is nobody else's."""
+    """A reference district that is being served; its own data folder is nobody else's."""
 
     folder: Path
     settings: dict[str, str]
+    scale: str
 
     def move(self, to: str) -> None:
         """Set its clock, back too, and deliver the files that have arrived by then."""
         command = [sys.executable, "-m", "sources.reference_district", "move", "--to", to]
-        subprocess.run(command, cwd=root(), env=_of_district(self.folder), check=True, capture_output=True, timeout=120)
+        subprocess.run(command, cwd=root(), env=_of_district(self.folder, self.scale), check=True, capture_output=True, timeout=120)
 
 
 @contextlib.contextmanager
-def district(folder: Path) -> Iterator[District]:
-    """Serve a reference district at SCALE=test until the block ends; its faults stall it for half a second at most."""
+def district(folder: Path, *, scale: str = "test") -> Iterator[District]:
+    """Serve a reference district until the block ends; its faults stall it for half a second at most."""
     command = [sys.executable, "-m", "sources.reference_district", "serve"]
-    process = subprocess.Popen(command, cwd=root(), env=_of_district(folder), stdout=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command, cwd=root(), env=_of_district(folder, scale), stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
     try:
         assert process.stdout
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while True:
             assert time.monotonic() < deadline, "the reference district did not start"
             if select.select([process.stdout], [], [], 1.0)[0]:
@@ -59,16 +62,16 @@ def district(folder: Path) -> Iterator[District]:
                 if "http://" in line:
                     break
         lines = (folder / "reference_district" / "district.env").read_text().splitlines()
-        yield District(folder, dict(line.split("=", 1) for line in lines))
+        yield District(folder, dict(line.split("=", 1) for line in lines), scale)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-def _of_district(folder: Path) -> dict[str, str]:
+def _of_district(folder: Path, scale: str) -> dict[str, str]:
     faults = {"SSC_DISTRICT_STALL_SECONDS": "0.5", "SSC_DISTRICT_RETRY_AFTER_SECONDS": "1"}
-    return environment(SSC_DATA=folder, SCALE="test", SEED="440304", AS_OF=MOMENTS[-1], **faults)
+    return environment(SSC_DATA=folder, SCALE=scale, SEED="440304", AS_OF=MOMENTS[-1], **faults)
 
 
 @dataclass

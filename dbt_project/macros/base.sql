@@ -71,6 +71,9 @@
   Equal keys that hold the event time lie in one day, unless a rule is broken: then only the days at hand are searched.
 #}
 {% macro default__settle_versions() -%}
+    {%- if not new_loads(config.get('meta')['entity']) -%}
+        {%- do return('select 1') -%}
+    {%- endif -%}
     {%- set keys = config.get('meta')['keys'] -%}
     {%- set version = config.get('meta')['version'] -%}
     {%- set scope -%}

@@ -19,3 +19,13 @@
 {% macro from_shanghai(ts) -%}
     ({{ ts }} - interval 8 hour)
 {%- endmacro %}
+
+{# Whole days from one date to another, negative where the other is earlier #}
+{% macro days_between(earlier, later) -%}
+    cast(round({{ minutes_between('cast(' ~ earlier ~ ' as ' ~ ts_type() ~ ')', 'cast(' ~ later ~ ' as ' ~ ts_type() ~ ')') }} / 1440) as bigint)
+{%- endmacro %}
+
+{# A moment as people in Shanghai write it, to the minute #}
+{% macro shanghai_text(ts) -%}
+    substr(cast({{ shanghai_time(ts) }} as {{ text_type() }}), 1, 16)
+{%- endmacro %}

@@ -5,23 +5,26 @@ A connector reads a window of an entity and hands its rows to a :class:`sources.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sources.catalogue import Entity
-from sources.connectors import files, rest
+from sources.connectors import database, files, rest, stream
 from sources.errors import PullError
 from sources.landing import Landing, Manifest
 from sources.protect import check_key, identifier_key
 from sources.settings import now
 
-CONNECTORS = {"rest": rest.read, "files": files.read}
+RESOLUTION = timedelta(seconds=1)  # of the clock and of load ids
+CONNECTORS = {"rest": rest.read, "database": database.read, "files": files.read, "stream": stream.read}
+EARLY = 0.75  # of a server's frequency: schedules tick a little early or late, and one that comes early must not wait for the next
 
 
 def pull(entity: Entity, *, since: datetime | None = None, until: datetime | None = None, landing: Landing | None = None) -> Manifest:
-    """Pull what is new, or, with ``since``, backfill the window (since, until].
+    """Pull what is new at the entity's server, or, with ``since``, backfill the window (since, until].
 
     A window without news makes an empty load, so that the clock of the data moves on. A backfill never moves the cursor. Where the
-    clock has not moved since the newest load, that load is returned and the source is not asked.
+    clock has not moved on by about the server's frequency since the newest load, that load is returned and the source is not asked.
+    An entity with several servers is pulled from each of ``entity.deliveries``.
 
     Raises:
         PullError: the source could not be read; nothing was landed.
@@ -42,7 +45,8 @@ def pull(entity: Entity, *, since: datetime | None = None, until: datetime | Non
         )
     if entity.identifiers:
         check_key(landing.folder, identifier_key())
-    newest = landing.newest(entity.system, entity.name)
+    server = "" if entity.server.is_first else entity.server.name
+    newest = landing.newest(entity.system, entity.name, server)
     until = (until or now()).astimezone(UTC)
     is_backfill = since is not None
     if is_backfill:
@@ -57,10 +61,10 @@ def pull(entity: Entity, *, since: datetime | None = None, until: datetime | Non
             raise PullError("the window is empty", where=where, next_step="give a since that lies before until")
         cursor = None
     elif newest:
-        if until <= newest.until:
+        if until < newest.until + (EARLY * entity.server.frequency if len(entity.deliveries) > 1 else RESOLUTION):
             return newest
-        since, cursor = newest.until, landing.cursor(entity.system, entity.name)
+        since, cursor = newest.until, landing.cursor(entity.system, entity.name, server)
     else:
         cursor = None
-    with landing.writer(entity.system, entity.name, entity.contract_version, since, until) as writer:
+    with landing.writer(entity.system, entity.name, entity.contract_version, since, until, server) as writer:
         return CONNECTORS[entity.server.delivery](entity, writer, cursor, is_backfill)

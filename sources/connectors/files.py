@@ -1,10 +1,11 @@
-"""Systems that leave files in a folder: CSV in any encoding and newline-delimited JSON, plain or gzipped, read by DuckDB.
+"""Systems that leave files in a folder: CSV in any encoding and newline-delimited JSON, plain or gzipped, read by DuckDB; workbooks,
+whose sheets ``workbooks.py`` reads.
 
 ``SSC_<SYSTEM>_URL`` is the folder (``file:///…`` or a path); the entity's ``physicalName`` is a glob of file names in it. The cursor is
 the folder as it was left: name -> size and modification time, so that a file that comes late under an old date, or is exported
 again, is taken. A file that changes while it is read is left for the next pull. Lines that are no record land whole in ``_malformed``.
 
-``_row`` is the file's number in the load times 10^9 plus the row in the file.
+``_row`` is the file's number in the load times 10^9 plus the row in the file; in a sheet that is the row's number as Excel shows it.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ import hashlib
 import io
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,12 +26,16 @@ from urllib.parse import unquote, urlsplit
 
 import duckdb
 import fsspec
+import polars as pl
+import pyarrow as pa
 
 from sources.catalogue import Entity
+from sources.connectors.engine import in_memory, literal, quoted
 from sources.connectors.text import as_text, parse
+from sources.connectors.workbooks import ROW, WorkbookFault, read_sheet
 from sources.errors import PullError
-from sources.landing import LoadWriter, Manifest, sha256_of
-from sources.protect import identifier_key, is_protected, keyed_hash_sql
+from sources.landing import ROW_GROUP, LoadWriter, Manifest, sha256_of, write_part
+from sources.protect import identifier_key, is_protected, keyed_hash_sql, protect_frame
 from sources.settings import of_system
 
 Selection = tuple[str, list[str]]  # a query whose columns are the file's, and their names
@@ -76,16 +80,18 @@ def read(entity: Entity, writer: LoadWriter, cursor: dict[str, str] | None, is_b
     content = hashlib.sha256("\n".join(f"{file.path.name} {file.sha256}" for file in files).encode()).hexdigest()
     load_id = writer.load_id(content)
     key = identifier_key() if entity.identifiers else b""
+    threads = max(1, (os.cpu_count() or 1) // max(1, len(files)))  # of one file, where there are fewer files than processors
 
     def land(number: int) -> tuple[list[str], int] | None:
         part = writer.part(number)
         try:
-            landed = _land(entity, files[number].path, number, load_id, part, key)
-        except (duckdb.Error, OSError, EOFError) as error:
+            landed = _land(entity, files[number].path, number, load_id, part, key, threads)
+        except (duckdb.Error, OSError, EOFError, WorkbookFault) as error:
             faults.append(f"{files[number].path.name} ({str(error).splitlines()[0]})")
             landed = None
         if landed is None or _mark(files[number].path) != files[number].mark:
             part.unlink(missing_ok=True)
+            _beside(part).unlink(missing_ok=True)
             return None
         return landed
 
@@ -147,42 +153,48 @@ def _check_whole(path: Path) -> None:
         raise EOFError("it ends in the middle")
 
 
-@contextmanager
-def _engine() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB of one thread that never spills, so that no clear value reaches the disk."""
-    connection = duckdb.connect(config={"threads": 1, "temp_directory": "", "memory_limit": "700MB"})
-    try:
-        connection.register_filesystem(fsspec.filesystem("memory"))
-        yield connection
-    finally:
-        connection.close()
-
-
-def _land(entity: Entity, path: Path, number: int, load_id: str, part: Path, key: bytes) -> tuple[list[str], int]:
+def _land(entity: Entity, path: Path, number: int, load_id: str, part: Path, key: bytes, threads: int) -> tuple[list[str], int]:
     """Write one file as one part; returns its column names and its rows."""
+    if entity.server.file_format == "xlsx":
+        return _land_sheet(entity, path, number, load_id, part, key)
     is_csv = str(entity.server.file_format).startswith("csv")
     is_utf8 = entity.server.encoding.upper().replace("_", "-") in ("UTF-8", "UTF8")
-    with _engine() as engine:
+    with in_memory(threads) as engine:
+        engine.register_filesystem(fsspec.filesystem("memory"))
         if is_utf8 and not is_csv and not entity.identifiers and (shape := _first_shape(path)):
             with contextlib.suppress(duckdb.Error):  # a line of another shape: below it is told which
                 rows = _copy(entity, engine, shape.select(path), shape.columns, number, load_id, part, key)
                 if shape.explains(engine, part, rows, path):
                     return shape.columns, rows
         _check_whole(path)
-        select = _csv if is_csv else _ndjson
+
+        def read(source: str) -> tuple[list[str], int]:
+            if is_csv:
+                return _land_csv(entity, engine, source, number, load_id, part, key)
+            select, columns = _ndjson(entity, engine, source)
+            return columns, _copy(entity, engine, select, columns, number, load_id, part, key)
+
         if is_utf8:
             try:
-                selection, columns = select(entity, engine, str(path))
-                return columns, _copy(entity, engine, selection, columns, number, load_id, part, key)
-            except duckdb.Error as error:
+                return read(str(path))
+            except (duckdb.Error, OSError) as error:  # what DuckDB finds while it streams to Arrow is an OSError
                 if "utf" not in str(error).lower() and "unicode" not in str(error).lower():
                     raise
         transcoded = _transcode(entity, path)
         try:
-            selection, columns = select(entity, engine, transcoded)
-            return columns, _copy(entity, engine, selection, columns, number, load_id, part, key)
+            return read(transcoded)
         finally:
             fsspec.filesystem("memory").rm(transcoded.removeprefix("memory://"))
+
+
+def _land_sheet(entity: Entity, path: Path, number: int, load_id: str, part: Path, key: bytes) -> tuple[list[str], int]:
+    rows = read_sheet(entity, path)
+    columns = [name for name in rows.columns if name != ROW]
+    if rows.height:
+        protect_frame(entity, rows.select(columns), key).with_columns(
+            pl.lit(load_id).alias("_load_id"), (rows[ROW] + number * FILE_STRIDE).alias("_row")
+        ).write_parquet(part, compression="zstd", statistics=True)
+    return columns, rows.height
 
 
 @dataclass(frozen=True)
@@ -198,9 +210,9 @@ class Shape:
 
     def select(self, path: Path) -> str:
         """SQL that reads the fields as text; it fails at a line that is no record."""
-        fields = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in self.columns)
+        fields = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in self.columns)
         return (
-            f"select * from read_json({_text(str(path))}, format='newline_delimited', maximum_object_size=16777216, columns={{{fields}}})"
+            f"select * from read_json({literal(str(path))}, format='newline_delimited', maximum_object_size=16777216, columns={{{fields}}})"
         )
 
     def explains(self, engine: duckdb.DuckDBPyConnection, part: Path, rows: int, path: Path) -> bool:
@@ -213,9 +225,9 @@ class Shape:
             size = path.stat().st_size
         if not rows:
             return size == 0
-        lengths = " + ".join(f"sum(strlen({_quoted(name)}))" for name in self.columns)
-        counts = ", ".join(f"count({_quoted(name)})" for name in self.columns)
-        [(length, *present)] = engine.execute(f"select {lengths}, {counts} from read_parquet({_text(str(part))})").fetchall()
+        lengths = " + ".join(f"sum(strlen({quoted(name)}))" for name in self.columns)
+        counts = ", ".join(f"count({quoted(name)})" for name in self.columns)
+        [(length, *present)] = engine.execute(f"select {lengths}, {counts} from read_parquet({literal(str(part))})").fetchall()
         expected = int(length) + rows * self.frame
         return all(count == rows for count in present) and size in (expected % 2**32, (expected - 1) % 2**32)
 
@@ -244,42 +256,62 @@ def _transcode(entity: Entity, path: Path) -> str:
     return name
 
 
+def _values(entity: Entity, columns: list[str], key: bytes) -> str:
+    return ", ".join(
+        f"{keyed_hash_sql(quoted(name), key)} as {quoted(name)}" if is_protected(entity, name) else quoted(name) for name in columns
+    )
+
+
 def _copy(
     entity: Entity, engine: duckdb.DuckDBPyConnection, select: str, columns: list[str], number: int, load_id: str, part: Path, key: bytes
 ) -> int:
-    values = ", ".join(
-        f"{keyed_hash_sql(_quoted(name), key)} as {_quoted(name)}" if is_protected(entity, name) else _quoted(name) for name in columns
+    if not columns:  # a file without a line
+        return 0
+    first = number * FILE_STRIDE
+    query = (
+        f"select {_values(entity, columns, key)}, {literal(load_id)} as _load_id, {first} + row_number() over () as _row from ({select})"
     )
-    query = f"select {values}, {_text(load_id)} as _load_id, {number * FILE_STRIDE} + row_number() over () as _row from ({select})"
-    [(rows,)] = engine.execute(f"copy ({query}) to {_text(str(part))} (format parquet, compression zstd)").fetchall()
+    [(rows,)] = engine.execute(f"copy ({query}) to {literal(str(part))} (format parquet, compression zstd)").fetchall()
     if not rows:
         part.unlink()
     return int(rows)
 
 
-def _csv(entity: Entity, engine: duckdb.DuckDBPyConnection, source: str) -> Selection:
-    """The rows of a CSV file with a header, all as text; lines that do not fit the header are kept as they are."""
+def _land_csv(
+    entity: Entity, engine: duckdb.DuckDBPyConnection, source: str, number: int, load_id: str, part: Path, key: bytes
+) -> tuple[list[str], int]:
+    """Stream a CSV file with a header into a part, all as text; lines that do not fit the header are kept as they are, in another."""
     header = _header(entity, source)
     columns = [name or f"column{position}" for position, name in enumerate(header)]
     columns = [name if columns.index(name) == position else f"{name}_{position}" for position, name in enumerate(columns)]
-    shape = ", ".join(f"{_text(name)}: 'VARCHAR'" for name in columns)
-    engine.execute("drop table if exists rejects; drop table if exists rejects_scan; drop table if exists landed")
-    reader = (
-        f"read_csv({_text(source)}, header=true, auto_detect=false, columns={{{shape}}}, delim={_text(entity.server.delimiter)}, "
-        "quote='\"', escape='\"', store_rejects=true, rejects_table='rejects', rejects_scan='rejects_scan')"
-    )
-    select = f"select {', '.join(map(_quoted, columns))} from {reader}"
-    engine.execute(f"create temp table landed as {select}")
-    bad = engine.execute("select count(*) from rejects").fetchall()[0][0]
-    select = f"select {', '.join(map(_quoted, columns))} from landed"
-    if bad:
-        empty = ", ".join("null" for _ in columns)
-        select = (
-            f"select *, null as {MALFORMED} from ({select}) union all "
-            f"select {empty}, csv_line from (select line, min(csv_line) as csv_line from rejects group by line order by line)"
-        )
-        columns = [*columns, MALFORMED]
-    return select, columns
+    shape = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in columns)
+    engine.execute("drop table if exists rejects; drop table if exists rejects_scan")
+    lines = engine.execute(
+        f"select {_values(entity, columns, key)} from read_csv({literal(source)}, header=true, auto_detect=false, columns={{{shape}}}, "
+        f"delim={literal(entity.server.delimiter)}, quote='\"', escape='\"', store_rejects=true, rejects_table='rejects', "
+        "rejects_scan='rejects_scan')"
+    ).to_arrow_reader(ROW_GROUP)
+    rows = write_part(part, _counted(lines, number * FILE_STRIDE + 1), load_id)
+    if engine.execute("select 1 from rejects where error_type = 'INVALID ENCODING' limit 1").fetchone():
+        raise duckdb.InvalidInputException("a line is not in UTF-8")
+    bad = engine.execute(
+        f"select csv_line as {MALFORMED} from (select line, min(csv_line) as csv_line from rejects group by line order by line)"
+    ).to_arrow_reader(ROW_GROUP)
+    if more := write_part(_beside(part), _counted(bad, number * FILE_STRIDE + rows + 1), load_id):
+        return [*columns, MALFORMED], rows + more
+    return columns, rows
+
+
+def _counted(batches: Iterable[pa.RecordBatch], row: int) -> Iterator[pa.RecordBatch]:
+    """The batches with ``_row``, counted on from ``row``."""
+    for batch in batches:
+        yield batch.append_column("_row", pa.array(range(row, row + batch.num_rows), pa.int64()))
+        row += batch.num_rows
+
+
+def _beside(part: Path) -> Path:
+    """Where the lines of a file lie that are no record."""
+    return part.with_name(f"{part.stem}-malformed.parquet")
 
 
 def _header(entity: Entity, source: str) -> list[str]:
@@ -292,7 +324,7 @@ def _header(entity: Entity, source: str) -> list[str]:
 def _ndjson(entity: Entity, engine: duckdb.DuckDBPyConnection, source: str) -> Selection:
     """The records of an NDJSON file, each top-level field as text; numbers keep the digits that were sent."""
     lines = (
-        f"(select column0 as line from read_csv({_text(source)}, columns={{column0: 'VARCHAR'}}, auto_detect=false, header=false, "
+        f"(select column0 as line from read_csv({literal(source)}, columns={{column0: 'VARCHAR'}}, auto_detect=false, header=false, "
         "delim='\x01', quote='', escape='', max_line_size=16777216) where column0 is not null)"
     )
     is_record = "case when json_valid(line) then json_type(line) = 'OBJECT' else false end"
@@ -302,30 +334,23 @@ def _ndjson(entity: Entity, engine: duckdb.DuckDBPyConnection, source: str) -> S
     known = [column.source_name for column in entity.columns if column.source_name in found]
     columns = known + sorted(found - set(known))
     numeric = {column.source_name for column in entity.columns if column.logical_type in ("number", "integer")}
-    paths = "[" + ", ".join(_text('$."' + name.replace('"', '\\"') + '"') for name in columns) + "]::varchar[]"
+    paths = "[" + ", ".join(literal('$."' + name.replace('"', '\\"') + '"') for name in columns) + "]::varchar[]"
     values = []
     for position, name in enumerate(columns, start=1):
         value = f"v[{position}]"
         if name in numeric:  # the digits found by pattern, where they are the number that the JSON reader found
-            pattern = _text(f'"{_regex(name)}" *: *(-?[0-9][0-9.eE+-]*)')
+            pattern = literal(f'"{_regex(name)}" *: *(-?[0-9][0-9.eE+-]*)')
             sent = f"regexp_extract(line, {pattern}, 1)"
             value = f"case when try_cast({sent} as double) = try_cast({value} as double) then {sent} else {value} end"
-        values.append(f"{value} as {_quoted(name)}")
+        values.append(f"{value} as {quoted(name)}")
     if is_mixed:
         values.append(f"case when is_record then null else line end as {MALFORMED}")
     inner = f"select line, is_record, case when is_record then json_extract_string(line, {paths}) end as v"
-    return f"select {', '.join(values)} from ({inner} from (select line, {is_record} as is_record from {lines}))", columns + [
-        MALFORMED
-    ] * is_mixed
+    return (
+        f"select {', '.join(values)} from ({inner} from (select line, {is_record} as is_record from {lines}))",
+        columns + [MALFORMED] * is_mixed,
+    )
 
 
 def _regex(text: str) -> str:
     return "".join(c if c.isalnum() or c == "_" else f"\\{c}" for c in text)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

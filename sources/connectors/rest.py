@@ -1,14 +1,18 @@
 """Systems that answer over HTTP with JSON: tokens, pages or cursors, rate limits, and servers that fail now and then.
 
-The catalogue names the path (``physicalName``), the pagination of each entity and, per server, the names of parameters and fields.
+The catalogue names the path (``physicalName``), the pagination of each entity and, per server, the names of parameters and fields;
+``items_field: $`` says that the answer itself is the list, as in Open311. Pagination ``whole`` is a list without window and pages,
+which lands when it differs from the last one that landed: the cursor is its hash.
 Retrying belongs here; what a value means does not: scalars land as the text that was sent, nested values as JSON text.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -29,7 +33,7 @@ REREADS = 5
 
 
 class _Changed(Exception):
-    """The list changed while its pages were read."""
+    """The list changed while its pages were read, or what was sent is not what its total says."""
 
 
 def read(entity: Entity, writer: LoadWriter, cursor: Any, is_backfill: bool) -> Manifest:
@@ -44,6 +48,7 @@ def read(entity: Entity, writer: LoadWriter, cursor: Any, is_backfill: bool) -> 
         timeout=TIMEOUT_SECONDS, headers={"Authorization": f"Bearer {token}"} if token else {}, follow_redirects=False, trust_env=False
     ) as client:
         key = identifier_key() if entity.identifiers else b""
+        reason = ""
         for _ in range(REREADS):
             frames: list[pl.DataFrame] = []
 
@@ -52,57 +57,65 @@ def read(entity: Entity, writer: LoadWriter, cursor: Any, is_backfill: bool) -> 
 
             try:
                 _pages(entity, client, url, writer, take)
-                return writer.commit_frames([f for f in frames if f.height], None if is_backfill else writer.until.isoformat())
-            except _Changed:
+            except _Changed as changed:
+                reason = str(changed)
                 continue
+            frames = [frame for frame in frames if frame.height]
+            after = _content(frames) if entity.options["pagination"] == "whole" else writer.until.isoformat()
+            is_known = after == cursor and not is_backfill and entity.options["pagination"] == "whole"
+            return writer.commit_frames([] if is_known else frames, None if is_backfill else after)
     raise PullError(
-        f"the pages changed during each of {REREADS} readings",
+        f"the pages changed during each of {REREADS} readings ({reason})",
         where=f"{entity.system}/{entity.name}",
-        next_step="pull at a quieter hour, or ask the department for a cursor",
+        next_step="pull at a quieter hour, or ask the department for a cursor and whether its total is right",
     )
+
+
+def _content(frames: list[pl.DataFrame]) -> str:
+    """Hexadecimal sha256 of a list's records, in whatever order they came."""
+    lines = sorted(line for frame in frames for line in frame.write_ndjson().splitlines())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _pages(entity: Entity, client: httpx.Client, url: str, writer: LoadWriter, take: Callable[[list[dict[str, Any]]], None]) -> None:
     """Hand every page of the window to ``take``; raises _Changed where the window's total moves while it is read."""
-    options = entity.server.options
-    query: dict[str, Any] = {
-        options.get("until_parameter", "until"): writer.until.isoformat(),
-        "limit": options.get("page_size", PAGE_SIZE),
-    }
-    if writer.since:
-        query[options.get("since_parameter", "since")] = writer.since.isoformat()
-    cursor_field, pages_field, total_field = (
-        options.get(f"{name}_field", default) for name, default in (("cursor", "nextCursor"), ("pages", "pages"), ("total", "total"))
-    )
+    options, pagination = entity.server.options, entity.options["pagination"]
+    query: dict[str, Any] = {}
+    if pagination != "whole":
+        query[options.get("until_parameter", "until")] = writer.until.isoformat()
+        query[options.get("page_size_parameter", "limit")] = options.get("page_size", PAGE_SIZE)
+        if writer.since:
+            query[options.get("since_parameter", "since")] = writer.since.isoformat()
+    cursor_field, pages_field = (options.get(f"{name}_field", default) for name, default in (("cursor", "nextCursor"), ("pages", "pages")))
     total: int | None = None
     seen, page = 0, 1
-    if entity.pagination == "page":
+    if pagination == "page":
         query["page"] = page
     while True:
-        body = _get(entity, client, url, query)
-        rows = body.get(options.get("items_field", "data"))
-        if not isinstance(rows, list) or any(not isinstance(row, dict) for row in rows):
-            raise PullError(
-                f"the answer has no list of records under {options.get('items_field', 'data')!r}",
-                where=f"{entity.system}/{entity.name} {url}",
-                next_step=f"compare the interface with sources/catalog/{entity.system}.yml",
-            )
-        if body.get(total_field) is not None:
-            if total is not None and int(body[total_field]) != total:
-                raise _Changed
-            total = int(body[total_field])
+        answer = _get(entity, client, url, query)
+        body: dict[str, Any] = answer.body if isinstance(answer.body, dict) else {}
+        rows = _records(entity, url, answer)
+        stated = _total(entity, url, answer)
+        if stated is not None:
+            if total is not None and stated != total:
+                raise _Changed(f"the total went from {total} to {stated}")
+            total = stated
         seen += len(rows)
         take(rows)
-        if entity.pagination == "page":
+        if pagination == "whole":
+            break
+        if pagination == "page":
             pages = body.get(pages_field)
-            if not rows or (pages is not None and page >= int(pages)):  # without a number of pages: until one is empty
+            # without a number of pages: until the total is reached, and without a total until one is empty
+            if not rows or (page >= int(pages) if pages is not None else total is not None and seen >= total):
                 break
             page += 1
             query["page"] = page
         else:
             if cursor_field not in body and total is None:
                 raise PullError(
-                    f"the answer has neither {cursor_field!r} nor {total_field!r}, so nothing tells whether it is whole",
+                    f"the answer has neither {cursor_field!r} nor {options.get('total_field', 'total')!r}, so nothing tells whether it is "
+                    "whole",
                     where=f"{entity.system}/{entity.name} {url}",
                     next_step=f"name the fields as cursor_field and total_field in sources/catalog/{entity.system}.yml",
                 )
@@ -110,10 +123,54 @@ def _pages(entity: Entity, client: httpx.Client, url: str, writer: LoadWriter, t
                 break
             query["cursor"] = body[cursor_field]
     if total is not None and seen != total:
-        raise _Changed
+        raise _Changed(f"{seen} records were sent, the total says {total}")
 
 
-def _get(entity: Entity, client: httpx.Client, url: str, query: dict[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Answer:
+    body: Any
+    headers: httpx.Headers
+
+
+def _records(entity: Entity, url: str, answer: _Answer) -> list[dict[str, Any]]:
+    """The list of records in an answer.
+
+    Raises:
+        PullError: there is none, or what stands there are no records of the entity, for instance an error sent as 200.
+    """
+    field = entity.server.options.get("items_field", "data")
+    rows = answer.body if field == "$" else answer.body.get(field) if isinstance(answer.body, dict) else None
+    where, next_step = f"{entity.system}/{entity.name} {url}", f"compare the interface with sources/catalog/{entity.system}.yml"
+    if not isinstance(rows, list) or any(not isinstance(row, dict) for row in rows):
+        what = "the answer is no list of records" if field == "$" else f"the answer has no list of records under {field!r}"
+        raise PullError(what, where=where, next_step=next_step)
+    keys = {name for column in entity.primary_key for name in (column.source_name, *column.synonyms)}
+    if rows and not any(keys & row.keys() for row in rows):
+        raise PullError(
+            f"no record has a field {' or '.join(sorted(keys))}; there are {', '.join(sorted(rows[0])) or 'none'}",
+            where=where,
+            next_step=next_step,
+        )
+    return rows
+
+
+def _total(entity: Entity, url: str, answer: _Answer) -> int | None:
+    """How many records the window holds, where the server says so in the header or field that the catalogue names."""
+    header = entity.server.options.get("total_header")
+    field = entity.server.options.get("total_field", "total")
+    stated = answer.headers.get(header) if header else answer.body.get(field) if isinstance(answer.body, dict) else None
+    if stated is None:
+        return None
+    if not str(stated).isdigit():
+        raise PullError(
+            f"the total under {header or field!r} is no number: {str(stated)[:50]!r}",
+            where=f"{entity.system}/{entity.name} {url}",
+            next_step=f"compare the interface with sources/catalog/{entity.system}.yml",
+        )
+    return int(stated)
+
+
+def _get(entity: Entity, client: httpx.Client, url: str, query: dict[str, Any]) -> _Answer:
     where = f"{entity.system}/{entity.name} {url}"
 
     def wait(state: tenacity.RetryCallState) -> float:
@@ -143,8 +200,9 @@ def _get(entity: Entity, client: httpx.Client, url: str, query: dict[str, Any]) 
             if status in (401, 403)
             else "ask the department whether the system is down, then pull again; nothing was lost"
         )
+        said = _said(error.response)
         raise PullError(
-            f"the server answered {status} after {ATTEMPTS if status >= 429 else 1} attempt(s)", where=where, next_step=mend
+            f"the server answered {status} after {ATTEMPTS if again(error) else 1} attempt(s){said}", where=where, next_step=mend
         ) from None
     except (httpx.TransportError, json.JSONDecodeError) as error:
         raise PullError(
@@ -152,6 +210,13 @@ def _get(entity: Entity, client: httpx.Client, url: str, query: dict[str, Any]) 
             where=where,
             next_step=f"check SSC_{entity.system.upper()}_URL and the network, then pull again; nothing was lost",
         ) from None
-    if not isinstance(body, dict):
-        raise PullError("the answer is no JSON object", where=where, next_step="compare the interface with the catalogue")
-    return body
+    return _Answer(body, response.headers)
+
+
+def _said(response: httpx.Response) -> str:
+    """What an Open311 server gives as the reason of a refusal: a list of codes and descriptions. Nothing else of a body is repeated."""
+    try:
+        reasons = [str(one["description"]) for one in response.json()]
+    except (ValueError, TypeError, KeyError):
+        return ""
+    return f": {'; '.join(reasons)[:200]}" if reasons else ""

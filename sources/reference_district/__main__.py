@@ -13,10 +13,11 @@ import uvicorn
 
 from sources import settings
 from sources.errors import SscError
-from sources.reference_district import clock, generate
+from sources.reference_district import broker, clock, generate, messages, police
 from sources.reference_district.district import District, DistrictError, home, iso, seconds
-from sources.reference_district.server import Behaviour, Service, application
+from sources.reference_district.server import INTERFACES, Behaviour, Service, application
 
+FILE_SYSTEMS = ("tax_filing", "waterlogging", "ground_collapse", "fire_detection")
 LIVE_SECONDS = 60.0  # SSC_DISTRICT_LIVE_SECONDS in its place makes tests quick
 
 
@@ -24,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m sources.reference_district", description="Plays the departments of a district.")
     commands = parser.add_subparsers(dest="command", required=True)
-    serving = commands.add_parser("serve", help="serve the REST systems on loopback and write district.env; LIVE=1 lets the clock run")
+    serving = commands.add_parser("serve", help="serve on loopback and write district.env; LIVE=1 lets the clock run")
     serving.add_argument("--port", type=int, default=0, help="0 takes a free one")
     moving = commands.add_parser("move", help="set the replay clock and deliver the files that have arrived by then")
     moving.add_argument("--to", required=True, help="for example 2026-10-01T00:00+08:00")
@@ -33,8 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
         district = District.from_environment()
         if chosen.command == "move":
             to = seconds(chosen.to, "--to")
-            laid, taken = clock.move(district, to)
-            print(f"clock {iso(to)}: {laid} files delivered" + (f", {taken} taken back" if taken else ""), flush=True)
+            step = clock.move(district, to)
+            said = f"clock {iso(to)}: {step.laid} files delivered" + (f", {step.taken} taken back" if step.taken else "")
+            sent = messages.publish(step.folder, step.before, to)
+            print(said + (f", {sent} messages sent" if sent else ""), flush=True)
         else:
             serve(district, chosen.port)
     except SscError as error:
@@ -56,18 +59,21 @@ def serve(district: District, port: int) -> None:
     standing = clock.read()
     clock.move(district, min(standing if standing is not None else district.clock_start, district.end))
     folder = home() / "generated" / district.fingerprint()
-    token = settings.secret("reference_district_token")
-    service = Service(generate.registers(folder), token, district.seed, _clock, Behaviour.from_environment())
-    _write_environment(address, token)
-    if os.environ.get("LIVE") == "1":
-        threading.Thread(
-            target=_live, args=(district, float(os.environ.get("SSC_DISTRICT_LIVE_SECONDS") or LIVE_SECONDS)), daemon=True
-        ).start()
-    print(f"reference district: {address} (clock {iso(_clock())})", flush=True)
-    server = uvicorn.Server(
-        uvicorn.Config(application({"grid_management": service}), log_level="warning", access_log=False, timeout_graceful_shutdown=2)
-    )
-    server.run(sockets=[listener])
+    tokens = {"grid_management": settings.secret("reference_district_token")}
+    tokens["urban_management"] = settings.secret("reference_district_urban_management_token")
+    behaviour = Behaviour.from_environment()
+    services = {
+        system: Service(interface, generate.registers(folder, system), tokens[system], district.seed, _clock, behaviour)
+        for system, interface in INTERFACES.items()
+    }
+    with broker.running() as platform:
+        _write_environment(address, tokens, platform)
+        if os.environ.get("LIVE") == "1":
+            every = float(os.environ.get("SSC_DISTRICT_LIVE_SECONDS") or LIVE_SECONDS)
+            threading.Thread(target=_live, args=(district, every), daemon=True).start()
+        print(f"reference district: {address} (clock {iso(_clock())})", flush=True)
+        server = uvicorn.Server(uvicorn.Config(application(services), log_level="warning", access_log=False, timeout_graceful_shutdown=2))
+        server.run(sockets=[listener])
 
 
 def _listen(port: int) -> socket.socket:
@@ -93,15 +99,16 @@ def _clock() -> int:
     return moment
 
 
-def _write_environment(address: str, token: str) -> None:
+def _write_environment(address: str, tokens: dict[str, str], platform: broker.Address) -> None:
     """district.env: what a product needs to pull from this district."""
     lines = {
         "SSC_CLOCK": str(clock.path()),
         "SSC_IS_DEMO": "1",
-        "SSC_GRID_MANAGEMENT_URL": f"{address}/grid_management",
-        "SSC_GRID_MANAGEMENT_TOKEN": token,
-        "SSC_TAX_FILING_URL": (clock.files() / "tax_filing").as_uri(),
-        "SSC_WATERLOGGING_URL": (clock.files() / "waterlogging").as_uri(),
+        **{f"SSC_{system.upper()}_URL": f"{address}/{system}" for system in tokens},
+        **{f"SSC_{system.upper()}_TOKEN": token for system, token in tokens.items()},
+        **{f"SSC_{system.upper()}_URL": (clock.files() / system).as_uri() for system in FILE_SYSTEMS},
+        **police.settings_of(police.address()),
+        **broker.settings_of(platform),
     }
     partial = home() / ".district.env.part"
     partial.unlink(missing_ok=True)
@@ -118,7 +125,8 @@ def _live(district: District, every: float) -> None:
         to = stood + int(time.monotonic() - began)
         if to > district.end:
             return
-        clock.move(district, to)
+        step = clock.move(district, to)
+        messages.publish(step.folder, step.before, to)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,27 @@
 """The replay clock: a file with one timestamp.
 
-Moving it lays down the files that have arrived by then, and takes away the others. What is in them is no business of this
-module.
+Moving it lays down the files that have arrived by then and takes away the others, and has the police's database show what has
+been committed by then. What is in them is no business of this module.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
-from sources.reference_district import exports, generate
+from sources.reference_district import exports, generate, police
 from sources.reference_district.district import District, DistrictError, home, iso, seconds
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a move did: where the clock stood (None: nowhere), the generated district, files laid down and taken away."""
+
+    before: int | None
+    folder: Path
+    laid: int
+    taken: int
 
 
 def path() -> Path:
@@ -31,8 +42,8 @@ def read() -> int | None:
     return seconds(text, str(path()))
 
 
-def move(district: District, to: int) -> tuple[int, int]:
-    """Generate what is missing, deliver, then set the clock; returns (files laid down, files taken away).
+def move(district: District, to: int) -> Step:
+    """Generate what is missing, deliver, then set the clock.
 
     Setting it back is allowed, for a fresh start: files that had not arrived by then are taken away again.
 
@@ -48,11 +59,13 @@ def move(district: District, to: int) -> tuple[int, int]:
     with generate.lock(home()):
         folder = generate.ensure(district)
         # The clock goes first when it goes back, and last when it goes on: nobody sees a file from the clock's future.
-        if (read() or to) > to:
+        before = read()
+        if before is not None and before > to:
             _write(to)
-        counts = exports.settle(generate.deliveries(folder), folder, files(), to)
+        laid, taken = exports.settle(generate.deliveries(folder), folder, files(), to)
+        police.replay(folder / police.SYSTEM, to)
         _write(to)
-    return counts
+    return Step(before, folder, laid, taken)
 
 
 def _write(to: int) -> None:

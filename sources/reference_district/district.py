@@ -46,12 +46,57 @@ class Scale:
     enterprises: int
     level_cadences: dict[int, int]  # minutes -> gauges
     rain_cadences: dict[int, int]
+    requests: int
+    falling_objects: int
+    dispatches: int
+    collapses: int
+    voids: int
+    settlement_points: int
+    smoke_cadences: dict[int, int]
     fault_share: float  # of the number of planted faults at demo scale
 
 
 SCALES = {
-    "demo": Scale((), 24, 120, 31, 166_000, 25_000, 6_000, 6_200, {1: 3, 2: 6, 5: 27, 10: 24}, {5: 6, 10: 14}, 1.0),
-    "test": Scale(("440304001",), 3, 62, 3, 3_000, 210, 60, 200, {1: 1, 2: 1, 5: 2, 10: 36}, {10: 10}, 0.15),
+    "demo": Scale(
+        subdistricts=(),
+        months=24,
+        telemetry_days=120,
+        days_after=31,
+        events=166_000,
+        households=25_000,
+        rented=6_000,
+        enterprises=6_200,
+        level_cadences={1: 3, 2: 6, 5: 27, 10: 24},
+        rain_cadences={5: 6, 10: 14},
+        requests=200_000,
+        falling_objects=6_000,
+        dispatches=80_000,
+        collapses=60,
+        voids=420,
+        settlement_points=120,
+        smoke_cadences={10: 340, 15: 85, 20: 40, 30: 20, 60: 15},
+        fault_share=1.0,
+    ),
+    "test": Scale(
+        subdistricts=("440304001",),
+        months=3,
+        telemetry_days=62,
+        days_after=3,
+        events=3_000,
+        households=210,
+        rented=60,
+        enterprises=200,
+        level_cadences={1: 1, 2: 1, 5: 2, 10: 36},
+        rain_cadences={10: 10},
+        requests=3_600,
+        falling_objects=100,
+        dispatches=1_450,
+        collapses=8,
+        voids=30,
+        settlement_points=12,
+        smoke_cadences={10: 2, 20: 4, 30: 4, 60: 2},
+        fault_share=0.15,
+    ),
 }
 
 

@@ -1,6 +1,7 @@
 """Files that a department lays down: when each arrives, and how the folder is made to agree with the clock.
 
-Belongs here: the list of deliveries and the copying. What is in a file is the business of `tax` and `water`.
+Belongs here: the list of deliveries and the copying. What is in a file is the business
+of `tax`, `water`, `collapse` and `fire`.
 """
 
 from __future__ import annotations

@@ -18,14 +18,25 @@ from pathlib import Path
 import orjson
 import polars as pl
 
-from sources.reference_district import grid, tax, water
+from sources.reference_district import collapse, fire, grid, messages, police, tax, urban, water
 from sources.reference_district.district import OFFSET, District, home, iso
 from sources.reference_district.exports import Delivery
 from sources.reference_district.faults import Fault
 from sources.reference_district.records import Register
 
 KEEP = 3  # generated districts kept on disk
-REGISTERS = ["grid_event", "resident", "household", "rented_housing"]
+REGISTERS = {
+    "grid_management": ["grid_event", "resident", "household", "rented_housing"],
+    "urban_management": ["service_request", "service", "falling_object"],
+}
+# Incidents are reported to these: system, entity, key column and column of the moment that counts.
+REPORTS = [
+    ("grid_management", "grid_event", "event_id", "occurred_at"),
+    ("urban_management", "service_request", "service_request_id", "requested_at"),
+    ("police_dispatch", "dispatch", "dispatch_id", "received_at"),
+]
+WITHOUT_TOTALS = ("smoke_episode", "settlement_point")  # what lies behind the readings: no rows that a product loads
+COUNTED_BY = {"collapse": ["grade"], "void_survey": ["grade"], "fire_alarm": ["alarm_kind", "outcome"], "falling_object": ["is_confirmed"]}
 
 
 @contextmanager
@@ -61,8 +72,8 @@ def ensure(district: District) -> Path:
     return folder
 
 
-def registers(folder: Path) -> dict[str, Register]:
-    return {name: Register.load(folder / "grid_management", name) for name in REGISTERS}
+def registers(folder: Path, system: str = "grid_management") -> dict[str, Register]:
+    return {name: Register.load(folder / system, name) for name in REGISTERS[system]}
 
 
 def deliveries(folder: Path) -> list[Delivery]:
@@ -77,22 +88,32 @@ def _generate(district: District, folder: Path) -> None:
     scale = district.scale
     _say(f"generating {district.scale_name} scale: {scale.months} months of records …")
     records = grid.generate(district)
-    (folder / "grid_management").mkdir()
-    for name, register in records.registers.items():
-        register.save(folder / "grid_management", name)
-    _say("tax filings …")
+    requests = urban.generate(district, records.truth["grid_event"])
+    for system, generated in (("grid_management", records), ("urban_management", requests)):
+        (folder / system).mkdir()
+        for name, register in generated.registers.items():
+            register.save(folder / system, name)
+    calls = police.generate(district, records.truth["grid_event"])
+    police.save(calls, folder / police.SYSTEM)
+    _say("tax filings and workbooks …")
     filings = tax.generate(district, folder / "tax_filing")
+    assert filings.truth is not None
+    ground = collapse.generate(district, folder / "ground_collapse")
     _say(f"{scale.telemetry_days + scale.days_after} days of telemetry …")
     sensors = water.generate(district, folder / "waterlogging")
-    everything = sorted(filings.deliveries + sensors.deliveries, key=lambda d: (d.arrival, d.system, d.name))
-    (folder / "deliveries.json").write_bytes(orjson.dumps([vars(d) for d in everything], option=orjson.OPT_INDENT_2))
-    assert filings.truth is not None
-    truth = {**records.truth, "filing": filings.truth, **sensors.truth}
-    _write_truth(district, folder / "truth", truth, records.faults + filings.faults + sensors.faults)
+    smoke = fire.generate(district, folder / "fire_detection")
+    smoke.alarm_states.write_parquet(folder / messages.ALARM_STATES)
+    delivered = filings.deliveries + ground.deliveries + sensors.deliveries + smoke.deliveries
+    delivered.sort(key=lambda d: (d.arrival, d.system, d.name))
+    (folder / "deliveries.json").write_bytes(orjson.dumps([vars(d) for d in delivered], option=orjson.OPT_INDENT_2))
+    truth = {**records.truth, **requests.truth, **calls.truth, "filing": filings.truth, **ground.truth, **sensors.truth, **smoke.truth}
+    faults = records.faults + requests.faults + calls.faults + filings.faults + ground.faults + sensors.faults + smoke.faults
+    _write_truth(district, folder / "truth", truth, faults)
 
 
 def _write_truth(district: District, folder: Path, truth: dict[str, pl.DataFrame], faults: list[Fault]) -> None:
     folder.mkdir()
+    truth["incident_report"] = _reports(truth)
     for name, frame in truth.items():
         frame.write_parquet(folder / f"{name}.parquet")
     (folder / "faults.json").write_bytes(orjson.dumps([f.as_dict() for f in faults], option=orjson.OPT_INDENT_2))
@@ -101,7 +122,10 @@ def _write_truth(district: District, folder: Path, truth: dict[str, pl.DataFrame
         "seed": district.seed,
         "scale": district.scale_name,
         "as_of": iso(district.as_of),
-        "by_clock": {iso(clock): {name: _totals(name, frame, faults, clock) for name, frame in truth.items()} for clock in clocks},
+        "by_clock": {
+            iso(clock): {name: _totals(name, frame, faults, clock) for name, frame in truth.items() if name not in WITHOUT_TOTALS}
+            for clock in clocks
+        },
     }
     (folder / "totals.json").write_bytes(orjson.dumps(totals, option=orjson.OPT_INDENT_2))
     cube = pl.concat(
@@ -122,20 +146,47 @@ def month_of(column: str) -> pl.Expr:
     return pl.from_epoch(pl.col(column) + OFFSET, time_unit="s").dt.strftime("%Y-%m")
 
 
-def kept_events(truth: pl.DataFrame, clock: int) -> pl.DataFrame:
-    """Events that a right product counts at `clock`: arrived, and whole or mended by then; with ``month`` of occurrence."""
+def _reports(truth: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    """Every report of an incident, whoever got it; those of one incident have one ``incident_id`` (the first report's key)."""
+    parts = []
+    for system, entity, key, moment in REPORTS:
+        frame = truth[entity]
+        linked = pl.col("linked_event_id") if "linked_event_id" in frame.columns else pl.lit(None, pl.Utf8)
+        parts.append(
+            frame.select(
+                system=pl.lit(system),
+                record_id=pl.col(key),
+                incident_id=pl.coalesce(linked, pl.col(key)),
+                type_code="type_code",
+                category="category",
+                community_code="community_code",
+                current_community_code="current_community_code",
+                reported_moment=pl.col(moment),
+                arrival_1="arrival_1",
+                is_broken="is_broken",
+                mended_arrival="mended_arrival",
+            )
+        )
+    return pl.concat(parts)
+
+
+def kept_events(truth: pl.DataFrame, clock: int, moment: str = "occurred_at") -> pl.DataFrame:
+    """Records that a right product counts at `clock`: arrived, and whole or mended by then; with ``month`` of `moment`."""
     mended = (pl.col("mended_arrival") >= 0) & (pl.col("mended_arrival") <= clock)
-    return truth.filter((pl.col("arrival_1") <= clock) & (~pl.col("is_broken") | mended)).with_columns(month=month_of("occurred_at"))
+    return truth.filter((pl.col("arrival_1") <= clock) & (~pl.col("is_broken") | mended)).with_columns(month=month_of(moment))
 
 
 def _counts(frame: pl.DataFrame, column: str) -> dict[str, int]:
-    return dict(frame.group_by(column).len().sort(column).iter_rows())
+    return {"" if value is None else str(value): n for value, n in frame.group_by(column).len().sort(column).iter_rows()}
 
 
 def _totals(name: str, frame: pl.DataFrame, faults: list[Fault], clock: int) -> dict[str, object]:
     """Counts of one entity at a clock: distinct keys kept and in quarantine, and the kept ones by what matters."""
-    if name == "grid_event":
-        arrived, kept = frame.filter(pl.col("arrival_1") <= clock), kept_events(frame, clock)
+    if name == "incident_report":
+        return _incident_totals(frame, clock)
+    moments = {entity: moment for _, entity, _, moment in REPORTS}
+    if name in moments:
+        arrived, kept = frame.filter(pl.col("arrival_1") <= clock), kept_events(frame, clock, moments[name])
         repeats = [f for f in faults if f.entity == name and f.kind == "exact_repeat" and f.arrival <= clock]
         return {
             "distinct_count": len(arrived),
@@ -149,7 +200,7 @@ def _totals(name: str, frame: pl.DataFrame, faults: list[Fault], clock: int) -> 
             "by_category": _counts(kept, "category"),
         }
     arrived = frame.filter(pl.col("arrival") <= clock)
-    if name in ("water_level", "rain_gauge"):
+    if name in ("water_level", "rain_gauge", "smoke_reading"):
         inside = arrived.filter(~pl.col("is_beyond")).with_columns(month=month_of("hour_at"))
         return {
             "kept_count": int(inside["reading_count"].sum()),
@@ -175,15 +226,35 @@ def _totals(name: str, frame: pl.DataFrame, faults: list[Fault], clock: int) -> 
             },
         }
     key = "device_id" if name == "waterlogging_point" else "key"
-    if name == "waterlogging_point":
-        arrived = arrived.filter(~pl.col("is_broken"))
-    latest = arrived.sort(key, "arrival").unique(key, keep="last", maintain_order=True)
-    kept = latest.filter(~pl.col("is_broken"))
+    kept = arrived.filter(~pl.col("is_broken")).sort(key, "arrival").unique(key, keep="last", maintain_order=True)
+    distinct = arrived[key].n_unique()
+    totals: dict[str, object] = {"distinct_count": distinct, "kept_count": len(kept), "quarantined_count": distinct - len(kept)}
+    if "community_code" in kept.columns:
+        totals["by_community"] = _counts(kept, "community_code")
+    if "file" in arrived.columns:  # every workbook is read anew: rows, and the broken ones among them
+        totals |= {"row_count": len(arrived), "broken_row_count": int(arrived["is_broken"].sum())}
+    if name == "patrol_hours_day":
+        by_month = kept.with_columns(month=pl.col("patrol_date").str.slice(0, 7)).group_by("month").agg(pl.col("patrol_hours").sum())
+        totals["patrol_hours_by_month"] = {m: round(hours, 1) for m, hours in by_month.sort("month").iter_rows()}
+    return totals | {f"by_{column}": _counts(kept, column) for column in COUNTED_BY.get(name, [])}
+
+
+def _incident_totals(reports: pl.DataFrame, clock: int) -> dict[str, object]:
+    """Incidents at a clock, each counted once however many systems know it; month and place are those of its first report."""
+    kept = kept_events(reports, clock, "reported_moment")
+    incidents = (
+        kept.sort("reported_moment", "record_id")
+        .group_by("incident_id", maintain_order=True)
+        .agg(pl.col("category", "month", "community_code", "type_code").first(), source_count=pl.col("system").n_unique())
+    )
     return {
-        "distinct_count": len(latest),
-        "kept_count": len(kept),
-        "quarantined_count": len(latest) - len(kept),
-        "by_community": _counts(kept, "community_code"),
+        "report_count": len(kept),
+        "incident_count": len(incidents),
+        "by_source_count": _counts(incidents, "source_count"),
+        **{
+            f"by_{column.removesuffix('_code')}": _counts(incidents, column)
+            for column in ("category", "month", "community_code", "type_code")
+        },
     }
 
 

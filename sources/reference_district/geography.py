@@ -81,13 +81,24 @@ def communities(district: District) -> tuple[Community, ...]:
     return tuple(c for c in _communities() if not chosen or c.subdistrict in chosen)
 
 
-@cache
 def incident_types() -> tuple[IncidentType, ...]:
+    """The types that grid workers report (weight above 0); the others are cases of the police, or stand for unknown codes."""
+    return tuple(t for t in all_incident_types() if t.weight > 0)
+
+
+@cache
+def all_incident_types() -> tuple[IncidentType, ...]:
     with open(PACKAGE / "incident_types.csv", encoding="utf-8", newline="") as file:
         return tuple(
             IncidentType(r["code"], r["name_zh"], r["category_id"], r["department"], int(r["due_hours"]), float(r["weight"]))
             for r in csv.DictReader(file)
         )
+
+
+def center(district: District, code: str) -> tuple[float, float]:
+    """Longitude and latitude of a community's middle; generated, as there is no public geometry."""
+    x, y = district.rng("place", code).random(2)
+    return 114.01 + 0.09 * float(x), 22.515 + 0.055 * float(y)
 
 
 def populations(places: tuple[Community, ...], days: np.ndarray) -> np.ndarray:

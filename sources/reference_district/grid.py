@@ -1,54 +1,23 @@
 """Grid management: events that grid workers report, and the registers of residents, households and rented housing.
 
-Belongs here: how many, when, where, in which states, and the faults planted among them. Rates: a community's people, its
-kind, the type's weight, season, weekday, holidays, rain, and chance. The resident register is a sample of the district's
-people (about one in 26), as a demo needs no more.
+Belongs here: how many, where, in which states, and the faults planted among them; how often and when is in `rates`. The
+resident register is a sample of the district's people (about one in 26), as a demo needs no more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
-import orjson
 import polars as pl
 
-from sources.reference_district import people, rain
-from sources.reference_district.district import DAY, NEVER, District, at, date_of, date_texts, iso_texts
-from sources.reference_district.faults import Fault
-from sources.reference_district.geography import SUBDISTRICTS, Community, codes_on, communities, incident_types, populations
-from sources.reference_district.records import Register, ordered
+from sources.reference_district import people, rates
+from sources.reference_district.district import DAY, NEVER, District, at, date_texts, iso_texts
+from sources.reference_district.faults import BROKEN_DATES, Breaker, Fault
+from sources.reference_district.geography import SUBDISTRICTS, Community, codes_on, communities, incident_types
+from sources.reference_district.records import Generated, Register, ordered
 
 SYSTEM = "grid_management"
-BROKEN_DATES = ["2026-13-05T08:00:00+08:00", "二〇二六年三月五日", "2026-02-30T25:61:00+08:00"]
-# How much more (or less) often than elsewhere a type occurs in a kind of community; other types: 1.
-KIND_FACTORS = {
-    "village": {
-        "A01": 1.6,
-        "A02": 1.5,
-        "A06": 3.0,
-        "B01": 1.5,
-        "C01": 1.8,
-        "C02": 1.7,
-        "C06": 1.6,
-        "C07": 1.4,
-        "C08": 1.9,
-        "C05": 0.4,
-        "C04": 0.4,
-        "D05": 1.3,
-    },
-    "garden": {"A06": 0.4, "A04": 0.3, "C03": 1.5, "C05": 1.6, "C09": 0.4, "D02": 0.6, "D04": 0.7},
-    "mixed": {"A04": 2.2, "C04": 2.4, "C05": 1.3, "C09": 2.1, "C10": 1.5, "D02": 1.3, "D04": 1.6, "D05": 1.5},
-}
-# Factors by weekday, Monday first.
-WEEKDAY = {
-    "A04": [1.5, 1.3, 1.2, 1.1, 1.1, 0.5, 0.3],
-    "C09": [1.3, 1.2, 1.2, 1.2, 1.1, 0.6, 0.4],
-    "D03": [0.8, 0.8, 0.8, 0.9, 1.1, 1.4, 1.2],
-}
-OFFICE_WEEK = [1.12, 1.06, 1.04, 1.03, 1.03, 0.88, 0.84]
-HOLIDAYS = ["2025-01-29", "2025-10-01", "2026-02-17", "2026-10-01"]
 EVENT_COLUMNS = [
     "eventId",
     "typeCode",
@@ -73,15 +42,6 @@ PHOTO = '[{"name":"现场照片.jpg","bytes":%d}]'
 FINDINGS = ["网格员巡查发现", "居民来电反映", "物业上报", "社区走访发现", "视频巡查发现"]
 
 
-@dataclass
-class Generated:
-    """Registers to serve, faults planted, and the truth by entity (one row per key)."""
-
-    registers: dict[str, Register]
-    faults: list[Fault]
-    truth: dict[str, pl.DataFrame]
-
-
 def generate(district: District) -> Generated:
     """All four entities of the system."""
     result = Generated({}, [], {})
@@ -90,66 +50,14 @@ def generate(district: District) -> Generated:
     return result
 
 
-def _day_factors(days: np.ndarray, wet: np.ndarray) -> np.ndarray:
-    """Season, weekday, holiday, trend and rain by type and day; shape (types, days). wet: rain in mm by day."""
-    types = incident_types()
-    dates = [date_of(d) for d in days]
-    weekday = np.array([d.weekday() for d in dates])
-    phase = 2 * np.pi * np.array([d.timetuple().tm_yday for d in dates]) / 365.25
-    holiday = np.ones(len(days))
-    for name in HOLIDAYS:
-        holiday[np.abs(days - np.datetime64(name).astype(int) - 3) <= 4] = 0.7
-    week = np.convolve(wet, np.ones(7))[: len(wet)]
-    recent = wet + 0.25 * np.concatenate([[0], wet[:-1]])
-    factors = np.empty((len(types), len(days)))
-    for i, kind in enumerate(types):
-        base = np.array(WEEKDAY.get(kind.code, OFFICE_WEEK))[weekday] * holiday * (1 + 0.08 * (days - days[0]) / 730)
-        season = {"C06": 0.35, "B04": 0.35, "D05": 0.15, "C02": -0.3, "D03": 0.15, "D01": 0.15}.get(kind.code, 0.05)
-        base = base * (1 - season * np.cos(phase - 0.4))
-        match kind.code:
-            case "B01":
-                base = 0.04 + (recent / 14) ** 1.35
-            case "B02":
-                base = base * (0.6 + week / 90)
-            case "B03":
-                base = 0.3 + recent / 14
-            case "B04" | "D06":
-                base = base * (0.8 + recent / 40)
-            case "D04":
-                base = base * np.where(wet > 2, 0.4, 1.15)
-        factors[i] = base
-    return factors
-
-
-def _hours(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Seconds of the day at which things are seen: day shift, a dip at noon, an evening round."""
-    weights = np.array([1, 0.6, 0.5, 0.4, 0.5, 1, 2, 4.5, 8, 9.5, 9.5, 7.5, 4.5, 5.5, 8, 9, 9, 7.5, 5, 5, 5.5, 4, 2.5, 1.5])
-    return (rng.choice(24, count, p=weights / weights.sum()) * 3600 + rng.integers(0, 3600, count)).astype(np.int64)
-
-
 def _events(district: District, result: Generated) -> None:
     places, types = communities(district), incident_types()
-    days = np.arange(district.first_day, district.first_day + (district.end - district.start) // DAY)
-    in_span = days < district.as_of_day
-    share = np.array([kind.weight for kind in types])
-    kinds = np.array([[KIND_FACTORS.get(c.kind, {}).get(t.code, 1.0) for t in types] for c in places])
-    local = np.array([district.rng("community", c.code).lognormal(0, 0.22) for c in places])
-    local = np.where([c.kind == "" for c in places], 4.0, local)  # few live in the bonded zone, many work there
-    head = populations(places, days) * local[:, None]
-    wet = {
-        s: np.array([rain.daily(int(d)) for d in days]) * rain.local_factors(district, s, int(days[0]), len(days))
-        for s in sorted({c.subdistrict for c in places})
-    }
-    factors = {s: _day_factors(days, mm) for s, mm in wet.items()}
-    rates = [head[i][None, :] * (share * kinds[i])[:, None] * factors[c.subdistrict] for i, c in enumerate(places)]
-    scale = district.scale.events / sum(rate[:, in_span].sum() for rate in rates)
-    parts: list[pl.DataFrame] = []
-    for i, c in enumerate(places):
-        rng = district.rng("grid_event", c.code)
-        weeks = rng.gamma(14, 1 / 14, (len(types), len(days) // 7 + 1))
-        counts = rng.poisson(rates[i] * scale * np.repeat(weeks, 7, axis=1)[:, : len(days)])
-        kind, day = np.repeat(np.indices(counts.shape).reshape(2, -1), counts.ravel(), axis=1)
-        parts.append(_lives(district, rng, i, c, kind, days[day]))
+    parts = [
+        _lives(district, rng, i, c, kind, day)
+        for i, c, rng, kind, day in rates.occurrences(
+            district, "grid_event", [t.code for t in types], [t.weight for t in types], district.scale.events
+        )
+    ]
     frame = pl.concat(parts).filter(pl.col("arrival_1") <= district.end).sort("arrival_1", "place", "kind", "occurred")
     count = len(frame)
     column = {name: frame[name].to_numpy() for name in frame.columns}
@@ -212,15 +120,7 @@ def _lives(district: District, rng: np.random.Generator, i: int, c: Community, k
     """When each event of one community occurred, was reported, accepted and closed, and when each state arrived."""
     types = incident_types()
     count = len(kind)
-    second = _hours(rng, count)
-    flood = kind == [t.code for t in types].index("B01")
-    for wet in np.unique(day[flood]):
-        middle, width, share = rain.bursts(district, int(wet))
-        chosen = flood & (day == wet)
-        which = rng.choice(len(middle), int(chosen.sum()), p=share)
-        second[chosen] = np.clip(
-            (middle[which] + rng.normal(25, 1, len(which)) + width[which] * rng.normal(0, 0.8, len(which))) * 60, 0, DAY - 1
-        )
+    second = rates.seconds_of_day(district, rng, day, kind == [t.code for t in types].index("B01"))
     due_hours = np.array([t.due_hours for t in types])[kind]
     slow = district.rng("handling", c.code).lognormal(0, 0.18)
     occurred = day * DAY - 28800 + second
@@ -275,80 +175,11 @@ def _state(
     )
 
 
-class _Breaker:
-    """Hands out keys to break, each once, and keeps the record."""
-
-    def __init__(self, district: District, faults: list[Fault], entity: str, keys: pl.Series, first_arrival: np.ndarray) -> None:
-        self.district, self.faults, self.entity, self.keys, self.first_arrival = district, faults, entity, keys, first_arrival
-        candidates = np.flatnonzero(first_arrival < district.as_of)
-        self.pool = district.rng("faults", entity).permutation(candidates)
-        self.replaced: dict[int, dict[str, object]] = {}  # for good
-        self.replaced_once: dict[int, dict[str, object]] = {}  # in the first state only
-
-    def take(self, demo_count: int, allowed: np.ndarray | None = None) -> np.ndarray:
-        pool = self.pool if allowed is None else self.pool[allowed[self.pool]]
-        chosen = pool[: self.district.faults(demo_count)]
-        self.pool = self.pool[~np.isin(self.pool, chosen)]
-        return chosen
-
-    def note(self, i: int, kind: str, expected: str, rule: str | None = None, mended: int | None = None, note: str = "") -> None:
-        self.faults.append(
-            Fault(
-                SYSTEM,
-                self.entity,
-                {self.keys.name: self.keys[int(i)]},
-                kind,
-                expected,
-                int(self.first_arrival[i]),
-                rule,
-                mended,
-                note,
-            )
-        )
-
-    def plant(self, demo_count: int, kind: str, rule: str, source: str, value: object, allowed: np.ndarray | None = None) -> None:
-        """Replace a field for good, so that the row must go to quarantine.
-
-        value: what to write, or a function of the key's row number.
-        """
-        for i in self.take(demo_count, allowed):
-            self.replaced[int(i)] = {source: value(int(i)) if callable(value) else value}
-            self.note(i, kind, "quarantined", rule)
-
-    def overrides(self, versions: pl.DataFrame) -> pl.DataFrame:
-        """Versions with ``_override`` filled in."""
-        always = pl.DataFrame(
-            {"_key": list(self.replaced), "_always": [orjson.dumps(v).decode() for v in self.replaced.values()]},
-            schema={"_key": pl.Int64, "_always": pl.Utf8},
-        )
-        once = pl.DataFrame(
-            {"_key": list(self.replaced_once), "_once": [orjson.dumps(v).decode() for v in self.replaced_once.values()]},
-            schema={"_key": pl.Int64, "_once": pl.Utf8},
-        )
-        first = pl.col("_arrival") == pl.col("_arrival").min().over("_key")
-        return (
-            versions.join(always, on="_key", how="left", maintain_order="left")
-            .join(once, on="_key", how="left", maintain_order="left")
-            .with_columns(_override=pl.coalesce("_always", pl.when(first).then(pl.col("_once"))))
-            .drop("_always", "_once")
-        )
-
-    def outcome(self, mended: np.ndarray | None = None) -> dict[str, pl.Series]:
-        """Truth columns: whether the key is broken, and the arrival of its first whole state (-1: none, or never broken)."""
-        broken = np.zeros(len(self.keys), dtype=bool)
-        quarantined = {f.key[self.keys.name] for f in self.faults if f.entity == self.entity and f.expected == "quarantined"}
-        broken[self.keys.is_in(list(quarantined)).to_numpy()] = True
-        return {
-            "is_broken": pl.Series(broken),
-            "mended_arrival": pl.Series(np.full(len(self.keys), -1) if mended is None else mended),
-        }
-
-
 def _break_events(
     district: District, faults: list[Fault], base: pl.DataFrame, versions: pl.DataFrame, column: dict[str, np.ndarray]
 ) -> tuple[pl.DataFrame, pl.DataFrame, np.ndarray, dict[str, pl.Series]]:
     """Plant the faults of grid_event; returns base, versions, repeated keys and the truth columns."""
-    breaker = _Breaker(district, faults, "grid_event", base["eventId"], column["arrival_1"])
+    breaker = Breaker(district, SYSTEM, faults, "grid_event", base["eventId"], column["arrival_1"])
     grid = base["gridCode"].to_list()
     for value in BROKEN_DATES:
         breaker.plant(14, "broken_date", "occurred_at:type", "occurredAt", value)
@@ -589,7 +420,7 @@ def _finish(
     ).filter(pl.col("_arrival") <= district.end)
     first = np.full(len(base), NEVER)
     np.minimum.at(first, key, arrival)
-    breaker = _Breaker(district, result.faults, entity, base[key_name], first)
+    breaker = Breaker(district, SYSTEM, result.faults, entity, base[key_name], first)
     for kind, rule, source, value in plans:
         breaker.plant(12, kind, rule, source, (lambda i: str(int(grid[i]))) if value == "zero" else value)
     repeated = breaker.take(25)

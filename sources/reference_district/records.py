@@ -14,6 +14,16 @@ import orjson
 import polars as pl
 
 from sources.reference_district.district import NEVER, iso_texts
+from sources.reference_district.faults import Fault
+
+
+@dataclass
+class Generated:
+    """What a department with records has: registers to serve, faults planted, and the truth by entity (one row per key)."""
+
+    registers: dict[str, Register]
+    faults: list[Fault]
+    truth: dict[str, pl.DataFrame]
 
 
 @dataclass
@@ -55,6 +65,12 @@ class Register:
                 record.update(orjson.loads(override))
         return records
 
+    def values(self, column: str, numbers: np.ndarray) -> pl.Series:
+        """What stands in one source-named column of these row numbers of versions, faults aside."""
+        if column in self.versions.columns:
+            return self.versions[column][numbers]
+        return self.base[column][self.versions["_key"][numbers]]
+
     def save(self, folder: Path, name: str) -> None:
         self.base.write_parquet(folder / f"{name}.base.parquet", compression="lz4")
         self.versions.write_parquet(folder / f"{name}.versions.parquet", compression="lz4")
@@ -71,14 +87,14 @@ class Register:
         )
 
 
-def ordered(versions: pl.DataFrame, repeated: np.ndarray) -> pl.DataFrame:
-    """Versions in the order of arrival, with ``_next`` and ``updatedAt``, every state of the keys in `repeated` twice.
+def ordered(versions: pl.DataFrame, repeated: np.ndarray, updated: str = "updatedAt") -> pl.DataFrame:
+    """Versions in the order of arrival, with ``_next`` and the column `updated`, every state of the keys in `repeated` twice.
 
     versions: ``_key, _arrival, _override`` and changing columns. Two states of a key never arrive in the same second.
     """
     frame = versions.sort("_key", "_arrival")
     frame = frame.with_columns(
-        _next=pl.col("_arrival").shift(-1).over("_key").fill_null(NEVER), updatedAt=iso_texts(frame["_arrival"].to_numpy())
+        pl.col("_arrival").shift(-1).over("_key").fill_null(NEVER).alias("_next"), iso_texts(frame["_arrival"].to_numpy()).alias(updated)
     )
     twice = frame.filter(pl.col("_key").is_in(repeated.tolist()))
     return pl.concat([frame, twice]).sort("_arrival", "_key", maintain_order=True)

@@ -24,17 +24,54 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sources.reference_district.district import DistrictError, seconds
+from sources.reference_district.district import DistrictError, iso, seconds
 from sources.reference_district.records import Register
 
 LIMIT = 2000
 HIDDEN = 3  # rows that are not there yet when a paged list is first read
-PATHS = {
-    "/api/v1/grid-events": ("grid_event", "cursor"),
-    "/api/v1/residents": ("resident", "cursor"),
-    "/api/v1/households": ("household", "page"),
-    "/api/v1/rented-housing": ("rented_housing", "page"),
+STALLING = ("grid_event", "service_request")  # whose first read meets a response that stalls
+
+
+@dataclass(frozen=True)
+class Interface:
+    """How one system's server is asked: path -> (entity, style), and the names of its parameters.
+
+    style: cursor (an object with a cursor to the next page), page (an object with pages by number), list (a bare list with
+    pages by number, its length in a header) or whole (a bare list, all at once).
+    """
+
+    paths: dict[str, tuple[str, str]]
+    since: str
+    until: str
+    size: str
+
+
+INTERFACES = {
+    "grid_management": Interface(
+        {
+            "/api/v1/grid-events": ("grid_event", "cursor"),
+            "/api/v1/residents": ("resident", "cursor"),
+            "/api/v1/households": ("household", "page"),
+            "/api/v1/rented-housing": ("rented_housing", "page"),
+        },
+        "updatedSince",
+        "updatedUntil",
+        "limit",
+    ),
+    "urban_management": Interface(
+        {
+            "/services.json": ("service", "whole"),
+            "/requests.json": ("service_request", "list"),
+            "/falling_objects.json": ("falling_object", "list"),
+        },
+        "updated_after",
+        "updated_before",
+        "page_size",
+    ),
 }
+# Filters of Open311 GeoReport v2 for /requests.json: comma-separated values of a field, and bounds of another.
+VALUE_FILTERS = ("service_request_id", "service_code", "status")
+BOUND_FILTERS = {"start_date": "requested_datetime", "end_date": "requested_datetime"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +105,16 @@ class Service:
     clock: returns the moment up to which records have arrived, asked once per request.
     """
 
-    def __init__(self, registers: dict[str, Register], token: str, seed: int, clock: Callable[[], int], behaviour: Behaviour) -> None:
+    def __init__(
+        self,
+        interface: Interface,
+        registers: dict[str, Register],
+        token: str,
+        seed: int,
+        clock: Callable[[], int],
+        behaviour: Behaviour,
+    ) -> None:
+        self.interface = interface
         self.registers, self.token, self.seed, self.clock, self.behaviour = registers, token, seed, clock, behaviour
         self.windows: dict[tuple[object, ...], _Window] = {}
         self.selections: OrderedDict[tuple[object, ...], np.ndarray] = OrderedDict()
@@ -84,9 +130,17 @@ class Service:
         return scheduled_fault(self.seed, entity, since, until, ordinal, attempt)
 
     def answer(
-        self, entity: str, style: str, since: int | None, until: int | None, limit: int, cursor: str | None, page: int
-    ) -> dict[str, object]:
-        """The body of one page.
+        self,
+        entity: str,
+        style: str,
+        since: int | None,
+        until: int | None,
+        limit: int,
+        cursor: str | None,
+        page: int,
+        filters: tuple[tuple[str, str], ...] = (),
+    ) -> tuple[object, dict[str, str]]:
+        """The body of one page, and its headers.
 
         Raises:
             DistrictError: the cursor is none of ours.
@@ -94,37 +148,54 @@ class Service:
         clock = self.clock()
         register = self.registers[entity]
         end = min(until if until is not None else clock, clock)
-        chosen = self._selection(entity, since, end, clock)
+        chosen = self._selection(entity, since, end, clock, filters)
+        total = len(chosen)
+        if style == "whole":
+            return register.rows(chosen), {"X-Total-Count": str(total)}
         if style == "cursor":
             start = 0 if cursor is None else int(np.searchsorted(chosen, _position(cursor), side="right"))
             numbers = chosen[start : start + limit]
-            more = start + limit < len(chosen)
-            return {
-                "data": register.rows(numbers),
-                "nextCursor": _cursor(int(numbers[-1])) if more else None,
-                "total": len(chosen),
-            }
+            more = start + limit < total
+            return {"data": register.rows(numbers), "nextCursor": _cursor(int(numbers[-1])) if more else None, "total": total}, {}
         if page == 1:
             window = self.windows.setdefault((entity, since, until), _Window())
             window.first_pages += 1
-            if self.behaviour.faults and window.first_pages == 1 and len(chosen) > limit:
+            if self.behaviour.faults and window.first_pages == 1 and total > limit:
                 chosen = chosen[HIDDEN:]
-        numbers = chosen[(page - 1) * limit : page * limit]
-        return {"data": register.rows(numbers), "page": page, "pages": max(1, -(-len(chosen) // limit)), "total": len(chosen)}
+        total = len(chosen)
+        rows = register.rows(chosen[(page - 1) * limit : page * limit])
+        if style == "list":
+            return rows, {"X-Total-Count": str(total)}
+        return {"data": rows, "page": page, "pages": max(1, -(-total // limit)), "total": total}, {}
 
-    def _selection(self, entity: str, since: int | None, until: int, clock: int) -> np.ndarray:
-        key = (entity, since, until, clock)
+    def _selection(self, entity: str, since: int | None, until: int, clock: int, filters: tuple[tuple[str, str], ...] = ()) -> np.ndarray:
+        key = (entity, since, until, clock, filters)
         if key not in self.selections:
-            self.selections[key] = self.registers[entity].visible(since, until, clock)
+            register = self.registers[entity]
+            self.selections[key] = _narrowed(register, register.visible(since, until, clock), filters)
             while len(self.selections) > 16:
                 self.selections.popitem(last=False)
         return self.selections[key]
 
 
+def _narrowed(register: Register, numbers: np.ndarray, filters: tuple[tuple[str, str], ...]) -> np.ndarray:
+    """Those of the row numbers that pass every filter. Bounds compare texts: all of them are of one offset."""
+    for name, value in filters:
+        field_name = BOUND_FILTERS.get(name, name)
+        texts = register.values(field_name, numbers)
+        if name in VALUE_FILTERS:
+            passes = texts.is_in(value.split(","))
+        else:
+            bound = iso(seconds(value, name))
+            passes = texts >= bound if name == "start_date" else texts <= bound
+        numbers = numbers[passes.fill_null(False).to_numpy()]
+    return numbers
+
+
 def scheduled_fault(seed: int, entity: str, since: int | None, until: int, ordinal: int, attempt: int) -> str | None:
     """The schedule: a first read of everything meets each kind once; later windows meet them by chance of the seed."""
     if since is None:
-        kind = {1: "429", 2: "500", 4: "stall" if entity == "grid_event" else "503"}.get(ordinal)
+        kind = {1: "429", 2: "500", 4: "stall" if entity in STALLING else "503"}.get(ordinal)
         return kind if attempt == 0 else None
     drawn = zlib.crc32(f"{seed}|{entity}|{since}|{until}|{ordinal}".encode()) % 1000
     if drawn < 10:
@@ -147,7 +218,7 @@ def _position(cursor: str) -> int:
 
 
 def application(systems: dict[str, Service]) -> Starlette:
-    """The HTTP side: ``/<system><physicalName>``."""
+    """The HTTP side: ``/<system><path>``."""
 
     def endpoint(service: Service, entity: str, style: str) -> Callable[[Request], object]:
         async def get(request: Request) -> Response:
@@ -156,8 +227,14 @@ def application(systems: dict[str, Service]) -> Starlette:
                 return _json({"error": "a valid token is needed"}, 401, {"WWW-Authenticate": "Bearer"})
             try:
                 query = request.query_params
-                since, until = (seconds(query[n].replace(" ", "+"), n) if query.get(n) else None for n in ("updatedSince", "updatedUntil"))
-                limit, page = (_whole(query.get(n) or default, n) for n, default in (("limit", LIMIT), ("page", 1)))
+                names = service.interface
+                since, until = (seconds(query[n].replace(" ", "+"), n) if query.get(n) else None for n in (names.since, names.until))
+                limit, page = (_whole(query.get(n) or default, n) for n, default in ((names.size, LIMIT), ("page", 1)))
+                filters = tuple(
+                    (n, query[n].replace(" ", "+") if n in BOUND_FILTERS else query[n])
+                    for n in (*VALUE_FILTERS, *BOUND_FILTERS)
+                    if entity == "service_request" and query.get(n)
+                )
                 cursor = query.get("cursor") or None
                 fault = service.fault(entity, since, until if until is not None else -1, f"{cursor}|{page}|{limit}")
                 if fault == "429":
@@ -166,7 +243,8 @@ def application(systems: dict[str, Service]) -> Starlette:
                     return _json({"error": "the department's system is busy"}, int(fault), {})
                 if fault == "stall":
                     await asyncio.sleep(service.behaviour.stall_seconds)
-                return _json(service.answer(entity, style, since, until, min(limit, LIMIT), cursor, page), 200, {})
+                body, headers = service.answer(entity, style, since, until, min(limit, LIMIT), cursor, page, filters)
+                return _json(body, 200, headers)
             except DistrictError as error:
                 return _json({"error": str(error)}, 400, {})
 
@@ -176,7 +254,7 @@ def application(systems: dict[str, Service]) -> Starlette:
         routes=[
             Route(f"/{system}{path}", endpoint(service, entity, style), methods=["GET"])
             for system, service in systems.items()
-            for path, (entity, style) in PATHS.items()
+            for path, (entity, style) in service.interface.paths.items()
         ]
     )
 

@@ -11,6 +11,9 @@ import os
 from pathlib import Path
 
 import duckdb
+import polars as pl
+
+from tests.browser import make_marts
 
 CATEGORIES = [
     ("security", "治安防控", "Security"),
@@ -223,7 +226,8 @@ def _tables(
                         m == len(MONTHS) - 1,
                     )
                 )
-    connection.executemany(f"insert into open_data.open_data.community_month values ({', '.join('?' * 23)})", rows)
+    frame = pl.DataFrame(rows, orient="row", infer_schema_length=None)
+    connection.execute(f"insert into open_data.open_data.community_month select {', '.join(frame.columns)} from frame")
     connection.execute(
         "create table open_data.open_data.waterlogging_month as"
         " select m.month, 'WL' || lpad(cast(i as varchar), 3, '0') as device_id, '第' || i || '号易涝点（路口）' as point_zh,"
@@ -258,8 +262,8 @@ def make_release(data: Path, release_id: str, *, marker: int = 0, is_demo: bool 
     """Write the files of a release without publishing it."""
     folder = data / "published" / release_id
     make(folder / "open_data.duckdb", marker=marker, is_demo=is_demo)
+    make_marts.make(folder / "marts.duckdb", marker=marker, is_demo=is_demo)
     with duckdb.connect(str(folder / "marts.duckdb")) as connection:
-        connection.execute("create schema if not exists mart")
         connection.execute("create or replace table mart.fct_community_month as select 'secret of the mart' as community_id")
 
 

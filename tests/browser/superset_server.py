@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import atexit
 import functools
+import json
 import os
 import re
+import secrets
 import shutil
 import socket
 import sqlite3
@@ -38,7 +40,9 @@ class Server:
     port: int
     process: subprocess.Popen[bytes] | None = None
     provision_output: str = ""
+    passwords: dict[str, str] = field(default_factory=dict, repr=False)
     _admin: httpx.Client | None = field(default=None, repr=False)
+    _people: dict[str, httpx.Client] = field(default_factory=dict, repr=False)
 
     @property
     def url(self) -> str:
@@ -87,42 +91,62 @@ class Server:
     def admin(self) -> httpx.Client:
         """A client with the administrator's session (one login for all tests: logging in is limited)."""
         if self._admin is None:
-            client = httpx.Client(base_url=self.url, timeout=60)
-            token = csrf_token(client)
-            password = (self.data / "secrets" / "superset_admin_password").read_text().strip()
-            client.post("/login/", data={"username": "admin", "password": password, "csrf_token": token})
-            assert client.get("/api/v1/me/").status_code == 200, "the administrator could not log in"
-            client.headers["X-CSRFToken"] = client.get("/api/v1/security/csrf_token/").json()["result"]
-            client.headers["Referer"] = self.url
-            self._admin = client
+            self._admin = self._logged_in("admin", (self.data / "secrets" / "superset_admin_password").read_text().strip())
+            self._admin.headers["X-CSRFToken"] = self._admin.get("/api/v1/security/csrf_token/").json()["result"]
         return self._admin
 
-    def chart_request(self, title: str, slug: str = "transparency", month: str | None = "2026-10") -> dict[str, Any]:
-        """What a browser sends for a table of the public dashboard."""
-        import json
+    def person(self, *roles: str) -> httpx.Client:
+        """A client with the session of a person who has just these roles, made as an administrator makes one.
 
+        Args:
+            roles: names of roles, or how they begin (``community_440304001019``).
+        """
+        username = "-".join(roles)
+        if username not in self._people:
+            keys = [self.query("select id from ab_role where name = ? or name like ? || ' %'", role, role)[0][0] for role in roles]
+            password = secrets.token_urlsafe(16)
+            person = {"username": username, "first_name": "测试", "last_name": "人员", "email": f"{username}@localhost", "active": True}
+            made = self.admin().post("/api/v1/security/users/", json={**person, "roles": keys, "password": password})
+            assert made.status_code == 201, made.text
+            self.passwords[username] = password
+            self._people[username] = self._logged_in(username, password)
+        return self._people[username]
+
+    def _logged_in(self, username: str, password: str) -> httpx.Client:
+        client = httpx.Client(base_url=self.url, timeout=60, headers={"Referer": self.url})
+        client.post("/login/", data={"username": username, "password": password, "csrf_token": csrf_token(client)})
+        assert client.get("/api/v1/me/").status_code == 200, f"{username} could not log in"
+        return client
+
+    def chart_request(self, title: str, slug: str = "transparency", month: str | None = "2026-10") -> dict[str, Any]:
+        """What a browser sends for a chart of a dashboard."""
         ((chart, dataset, params),) = self.query("select id, datasource_id, params from slices where slice_name = ?", title)
         ((dashboard,),) = self.query("select id from dashboards where slug = ?", slug)
         saved = json.loads(params)
         filters = [{"col": "month", "op": "IN", "val": [month]}] if month else []
         own = [{"col": f["subject"], "op": f["operator"], "val": f["comparator"]} for f in saved["adhoc_filters"]]
+        polygon = ["line_column"] if saved["viz_type"] == "deck_polygon" else []
+        columns = saved.get("all_columns") or [saved[key] for key in ("x_axis", *polygon) if saved.get(key)] + saved.get("groupby", [])
+        columns = columns + [item["column_name"] for item in saved.get("tooltip_contents", [])]
         query = {
             "filters": [*filters, *own],
             "extras": {"having": "", "where": ""},
             "applied_time_extras": {},
-            "columns": saved["all_columns"],
-            "orderby": [json.loads(order) for order in saved["order_by_cols"]],
+            "columns": columns,
+            "orderby": [json.loads(order) for order in saved.get("order_by_cols", [])],
             "annotation_layers": [],
-            "row_limit": 500,
+            "row_limit": saved.get("row_limit", 500),
             "series_limit": 0,
             "post_processing": [],
             "time_offsets": [],
         }
+        if saved.get("query_mode") != "raw":  # with metrics, even none, the rows would be grouped
+            query["metrics"] = saved.get("metrics") or [saved["metric"]]
         return {
             "datasource": {"id": dataset, "type": "table"},
             "force": False,
             "queries": [query],
-            "form_data": {"slice_id": chart, "dashboardId": dashboard, "viz_type": "table"},
+            "form_data": {"slice_id": chart, "dashboardId": dashboard, "viz_type": saved["viz_type"]},
             "result_format": "json",
             "result_type": "full",
         }

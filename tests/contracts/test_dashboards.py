@@ -11,8 +11,8 @@ import duckdb
 import pytest
 import yaml
 
-from dashboards import bundle, public_access
-from tests.browser.make_open_data import make
+from dashboards import bundle, places, provision, public_access
+from tests.browser import make_marts, make_open_data
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = bundle.read()
@@ -23,13 +23,29 @@ DATASETS = {dataset["uuid"]: dataset for dataset in ALL["datasets"].values()}
 CHARTS = {chart["uuid"]: chart for chart in ALL["charts"].values()}
 PUBLIC = [d for d in ALL["dashboards"].values() if "Public" in SECURITY["dashboards"].get(d["slug"], [])]
 PUBLIC_CHARTS = [CHARTS[key] for dashboard in PUBLIC for key in bundle.chart_uuids(dashboard)]
+VIEWERS = {"Public", "district", "places"}
+HELD_CHARTS = {
+    key: CHARTS[key]
+    for dashboard in ALL["dashboards"].values()
+    if VIEWERS & set(SECURITY["dashboards"].get(dashboard["slug"], []))
+    for key in bundle.chart_uuids(dashboard)
+}
+WAREHOUSE = {name: d for name, d in ALL["datasets"].items() if d["database_uuid"] == ASSETS["databases"]["warehouse"]["uuid"]}
 
 
 @pytest.fixture(scope="module")
-def open_data(tmp_path_factory: pytest.TempPathFactory) -> duckdb.DuckDBPyConnection:
-    path = tmp_path_factory.mktemp("release") / "open_data.duckdb"
-    make(path)
-    return duckdb.connect(str(path), read_only=True)
+def release(tmp_path_factory: pytest.TempPathFactory) -> dict[str, duckdb.DuckDBPyConnection]:
+    """The made-up release by the UUID of the database that reads it."""
+    folder = tmp_path_factory.mktemp("release")
+    make_open_data.make(folder / "open_data.duckdb")
+    make_marts.make(folder / "marts.duckdb")
+    files = {"open_data": "open_data.duckdb", "warehouse": "marts.duckdb"}
+    return {ASSETS["databases"][name]["uuid"]: duckdb.connect(str(folder / file), read_only=True) for name, file in files.items()}
+
+
+@pytest.fixture(scope="module")
+def open_data(release: dict[str, duckdb.DuckDBPyConnection]) -> duckdb.DuckDBPyConnection:
+    return release[ASSETS["databases"]["open_data"]["uuid"]]
 
 
 def _columns(dataset: dict[str, Any]) -> list[str]:
@@ -48,9 +64,9 @@ def test_chart_shows_what_its_dataset_has(name: str) -> None:
     assert public_access.saved_metrics(params) <= {metric["metric_name"] for metric in dataset["metrics"]}
 
 
-@pytest.mark.parametrize("chart", PUBLIC_CHARTS, ids=lambda chart: chart["slice_name"])
-def test_public_chart_uses_nothing_ad_hoc(chart: dict[str, Any]) -> None:
-    """The rules for visitors compare names: an ad-hoc column or metric would make the chart unreadable, or be a way in."""
+@pytest.mark.parametrize("chart", HELD_CHARTS.values(), ids=lambda chart: chart["slice_name"])
+def test_chart_for_people_who_are_held_to_it_uses_nothing_ad_hoc(chart: dict[str, Any]) -> None:
+    """The rules for them compare names: an ad-hoc column or metric would make the chart unreadable, or be a way in."""
     text = json.dumps(chart["params"])
     assert "sqlExpression" not in text
     assert all(item["expressionType"] == "SIMPLE" for item in chart["params"]["adhoc_filters"])
@@ -70,13 +86,14 @@ def test_public_charts_read_the_open_data_alone() -> None:
 
 
 @pytest.mark.parametrize("name", [n for n, d in ALL["datasets"].items() if d.get("sql")])
-def test_dataset_columns_are_those_of_its_sql(open_data: duckdb.DuckDBPyConnection, name: str) -> None:
+def test_dataset_columns_are_those_of_its_sql(release: dict[str, duckdb.DuckDBPyConnection], name: str) -> None:
     dataset = ALL["datasets"][name]
-    result = open_data.execute(dataset["sql"])
+    connection = release[dataset["database_uuid"]]
+    result = connection.execute(dataset["sql"])
     assert [column[0] for column in result.description] == _columns(dataset)
     assert result.fetchall()
     for metric in dataset["metrics"]:
-        open_data.execute(f"select {metric['expression']} from ({dataset['sql']})")
+        connection.execute(f"select {metric['expression']} from ({dataset['sql']})")
 
 
 @pytest.mark.parametrize("name", ["headline", "community_month"])
@@ -163,9 +180,46 @@ def test_no_translation_is_left_over() -> None:
 
 def test_who_may_open_what_names_dashboards_that_exist() -> None:
     assert set(SECURITY["dashboards"]) <= {dashboard["slug"] for dashboard in ALL["dashboards"].values()}
-    granted = {tuple(pair) for pair in SECURITY["roles"]["Public"]["permissions"]}
-    assert not any(permission.startswith(("all_", "database_", "datasource_", "schema_")) for permission, _ in granted)
-    assert not any(word in view for _, view in granted for word in ("SQL", "Database", "Dataset", "Datasource"))
+    for role in (SECURITY["roles"]["Public"], SECURITY["roles"]["district"], SECURITY["places"]):
+        assert not {"like", "databases"} & set(role)
+        granted = {tuple(pair) for pair in role["permissions"]}
+        assert not any(permission.startswith(("all_", "database_", "datasource_", "schema_")) for permission, _ in granted)
+        assert not any(word in view for _, view in granted for word in ("SQL", "Database", "Dataset", "Datasource"))
+        assert ("can_explore", "Superset") not in granted  # who may explore is not held to saved charts
+
+
+def _columns_of_table(schema: str, table: str) -> set[str]:
+    written_by_the_release = {("governance", "release")}
+    if (schema, table) in written_by_the_release:
+        return set()
+    models = _dbt_models()
+    return next(columns for (_, model), columns in models.items() if model in (table, f"{schema}_{table}"))
+
+
+@pytest.mark.parametrize("name", WAREHOUSE)
+def test_dataset_with_a_place_is_held_to_it(name: str) -> None:
+    """What reads a table with a place has the place itself, so that row-level security covers it; the rest reads no such table."""
+    held, dataset = SECURITY["places"]["column"], WAREHOUSE[name]
+    read = re.findall(
+        r"\b(?:from|join)\s+(mart|quality|governance)\.(\w+)", dataset["sql"] or f"from {dataset['schema']}.{dataset['table_name']}"
+    )
+    assert read
+    has_place = any(held in _columns_of_table(schema, table) for schema, table in read)
+    assert (name in provision.held_datasets(SECURITY, ALL)) == has_place
+
+
+@pytest.mark.parametrize("name", [n for n in provision.held_datasets(SECURITY, ALL) if WAREHOUSE[n]["sql"]])
+def test_rows_of_a_place_name_no_other(release: dict[str, duckdb.DuckDBPyConnection], name: str) -> None:
+    dataset, place = WAREHOUSE[name], next(p for p in places.read() if p.key.startswith("community_"))
+    shown = release[dataset["database_uuid"]].execute(
+        f"select distinct community from ({dataset['sql']}) where {place.clause(SECURITY['places']['column'])}"
+    )
+    names = {
+        row["name_en" if name.endswith("_en") else "name_zh"]
+        for row in make_marts.communities()
+        if row["community_id"] in place.community_ids
+    }
+    assert {community for (community,) in shown.fetchall()} <= names
 
 
 def _dbt_models() -> dict[tuple[str, str], set[str]]:

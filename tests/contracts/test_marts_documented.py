@@ -27,17 +27,33 @@ INTERFACE = {
     "population_count household_count is_virtual is_generated is_ranked is_current valid_from valid_to merged_into_community_id "
     "tile_x tile_y polygon_json",
     "dim_department": "department_id name_zh name_en",
-    "dim_incident_type": "incident_type_id name_zh name_en category_id category_zh category_en disclosure_unit department_id due_hours",
-    "dim_device": "device_id name_zh device_type system community_id location_zh cadence_minutes alarm_level_m installed_date",
+    "dim_incident_type": "incident_type_id name_zh name_en category_id category_zh category_en disclosure_unit department_id due_hours "
+    "is_district_only",
+    "dim_device": "device_id name_zh device_type system community_id location_zh cadence_minutes alarm_level_m alarm_level_pct "
+    "installed_date",
     "dim_date": "date_day month quarter year iso_week weekday is_weekend",
     "fct_incident": "incident_id system incident_type_id community_id source_community_id grid_code occurred_at reported_at accepted_at "
-    "closed_at due_at occurred_date occurred_month status handling_minutes is_overdue department_id",
+    "arrived_at closed_at due_at occurred_date occurred_month status handling_minutes is_overdue department_id is_open report_count "
+    "source_count",
+    "fct_incident_report": "report_id incident_id system source_record_id is_first incident_type_id is_type_known community_id "
+    "occurred_at reported_at accepted_at arrived_at closed_at due_at status occurred_date occurred_month",
+    "fct_correction": "correction_id rule system source_record_id field before_value after_value corrected_at",
+    "fct_ground_hazard": "hazard_id system source_record_id hazard_kind grade community_id location_zh found_date treated_date is_open "
+    "open_days length_m width_m depth_m area_m2 casualty_count",
+    "fct_settlement": "point_id measured_date system community_id settlement_mm cumulative_mm days_since_previous rate_mm_per_day",
+    "fct_sensor_alarm": "alarm_id system device_id community_id raised_by alarm_kind measure_id raised_at cleared_at is_open peak_value "
+    "threshold_value outcome raised_date raised_month",
+    "fct_device_day": "device_id day_date system community_id is_whole expected_count reading_count availability_pct "
+    "longest_silence_minutes is_silent is_flatline battery_pct_min",
+    "fct_warning": "warning_id rule_id system target_kind target_id device_id community_id severity raised_at ended_at is_open due_at "
+    "is_overdue department_id measure_id observed_value threshold_value evidence_zh evidence_en outcome raised_date raised_month",
     "fct_sensor_hour": "device_id measure_id hour_at hour_date reading_count expected_count value_mean value_min value_max value_sum "
     "community_id",
     "fct_enterprise_month": "enterprise_id filing_month community_id industry_code revenue_yuan tax_due_yuan tax_paid_yuan "
     "employee_count filed_date is_late is_corrected",
     "fct_community_month": "community_id month incident_count security_count emergency_count safety_count environment_count "
-    "closed_count overdue_count median_handling_minutes population_count incidents_per_10k enterprise_count late_filing_count "
+    "police_incident_count closed_count overdue_count "
+    "median_handling_minutes population_count incidents_per_10k enterprise_count late_filing_count "
     "gauge_count waterlogged_hour_count rain_mm",
     "governance_system": "system name_zh name_en department_zh domain delivery frequency_minutes latency_minutes version",
     "governance_data_dictionary": "system entity column_name source_name name_zh logical_type data_level pi_class sharing opening "
@@ -56,9 +72,9 @@ INTERFACE = {
 
 @cache
 def documented() -> dict[str, dict[str, Any]]:
-    """Every model of marts and open data by name, as its YAML has it."""
+    """Every model of marts, warnings and open data by name, as its YAML has it."""
     models: dict[str, dict[str, Any]] = {}
-    for folder in ("marts", "open_data"):
+    for folder in ("marts", "warnings", "open_data"):
         for path in sorted((PROJECT / "models" / folder).rglob("*.yml")):
             models |= {model["name"]: model for model in yaml.safe_load(path.read_text())["models"]}
     return models
@@ -70,7 +86,7 @@ def seed(name: str) -> list[dict[str, str]]:
 
 
 def released() -> list[str]:
-    return sorted(path.stem for folder in ("marts", "open_data") for path in (PROJECT / "models" / folder).rglob("*.sql"))
+    return sorted(path.stem for folder in ("marts", "warnings", "open_data") for path in (PROJECT / "models" / folder).rglob("*.sql"))
 
 
 @pytest.mark.parametrize("name", released())
@@ -127,6 +143,7 @@ def test_seeds_leave_blank_only_what_may_be() -> None:
     may = {
         "community": {"community_type_id", "valid_to", "merged_into_community_id", "tile_x", "tile_y"},
         "department": {"short_zh"},
+        "warning_rule": {"measure_id", "threshold", "reading_count", "department_id"},
     }
     for path in SEEDS.glob("*.csv"):
         for row in seed(path.stem):
@@ -171,7 +188,37 @@ def test_incident_types_equal_the_reference_district() -> None:
         t["code"]: (t["name_zh"], t["name_en"], t["category_id"], t["disclosure_unit"], t["department"], t["due_hours"])
         for t in csv.DictReader((DISTRICT / "incident_types.csv").open(encoding="utf-8"))
     }
-    assert ours == theirs
+    assert theirs and {code: ours.get(code) for code in theirs} == theirs
+
+
+def test_police_cases_are_types_of_their_own() -> None:
+    """Nothing but a police case is disclosed as one, and domestic, sexual and minors' cases are marked among them."""
+    types = {t["incident_type_id"]: t for t in seed("incident_type")}
+    marked = {t["name_en"] for t in types.values() if t["is_district_only"] == "true"}
+    assert marked == {"Domestic violence", "Sexual offence", "Case with a minor"}
+    assert {t["disclosure_unit"] for t in types.values() if t["is_district_only"] == "true"} == {"police_case"}
+    units = {unit["disclosure_unit"]: unit["in_community_month"] for unit in seed("disclosure_threshold")}
+    assert units["police_case"] == units["unknown"] == "false"
+
+
+def test_every_system_of_incidents_has_a_type_for_what_is_unknown() -> None:
+    sql = (PROJECT / "models/intermediate/int_incident_reports_conformed.sql").read_text()
+    systems = set(re.findall(r"'(\w+)' as system", sql))
+    types = {t["incident_type_id"]: t["disclosure_unit"] for t in seed("incident_type")}
+    others = {row["system"]: types[row["incident_type_id"]] for row in seed("incident_type_other")}
+    assert set(others) == systems and len(systems) == 3
+    assert set(others.values()) <= {"unknown", "police_case"}, "what nobody knows must not be opened"
+
+
+def test_rules_say_all_that_their_kind_needs() -> None:
+    """A level rule has a measure and a count of readings, every other a threshold; every kind is a detector."""
+    needs = {"level": {"measure_id", "reading_count"}}
+    warning = (PROJECT / "models/warnings/fct_warning.sql").read_text()
+    detectors = "".join(path.read_text() for path in (PROJECT / "macros/detectors").glob("*.sql"))
+    for rule in seed("warning_rule"):
+        filled = {name for name in ("measure_id", "reading_count", "threshold") if rule[name]}
+        assert filled == needs.get(rule["kind"], {"threshold"}), rule["rule_id"]
+        assert f"when '{rule['kind']}'" in warning and f"'{rule['kind']}'" in detectors, rule["kind"]
 
 
 def test_official_codes_and_names() -> None:

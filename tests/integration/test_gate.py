@@ -43,6 +43,14 @@ create table mart.fct_incident as
     ['A01', 'B01', 'C01', 'D01'][i % 4 + 1] as incident_type_id, '440304001000' as community_id,
     case when i < 500 then '2026-08' else '2026-09' end as occurred_month, 'closed' as status, '001' as grid_code
   from range(1000) t(i);
+create table mart.fct_incident_report as
+  select incident_id as report_id, incident_id, "system", incident_type_id, occurred_month, true as is_first from mart.fct_incident;
+create table mart.fct_correction (correction_id varchar, rule varchar, "system" varchar);
+create table mart.fct_ground_hazard as select 'ground_collapse:TX20260001' as hazard_id, 3 as grade;
+create table mart.fct_settlement as select 'CJ-01' as point_id, date '2026-09-01' as measured_date;
+create table mart.fct_sensor_alarm as select 'fire_detection:FA00000001' as alarm_id, 'YG-0001' as device_id;
+create table mart.fct_device_day as select 'WL-001' as device_id, date '2026-09-01' as day_date, false as is_silent;
+create table mart.fct_warning as select 'aghbc' as warning_id, 'device_silent' as rule_id, '自 2026-09-01 08:00 起无读数' as evidence_zh;
 create table mart.fct_sensor_hour as
   select 'WL-001' as device_id, 'water_level_m' as measure_id, hour_at, cast(hour_at as date) as hour_date, 0.1 as value_mean
   from range(timestamp '2026-09-01', timestamp '2026-09-05', interval 1 hour) t(hour_at);
@@ -74,6 +82,7 @@ create table quality.freshness as
     60 as lag_minutes, 180 as allowed_minutes, false as is_late;
 create table quality.drift ("system" varchar, entity varchar, load_id varchar, column_name varchar, change varchar);
 create table quality.quarantine_summary ("system" varchar, entity varchar, "day" date, broken_rule varchar, row_count bigint);
+create table quality.unmapped_code ("system" varchar, code_kind varchar, source_code varchar, record_count bigint);
 """
 
 OPEN_DATA = """

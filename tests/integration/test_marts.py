@@ -156,8 +156,9 @@ def test_what_changes_a_day_after_the_fact(built: Built) -> None:
     assert after[first] == (*here, date(2026, 9, 7), "2026-09", False), "its old day lost it and its new day has it"
     assert before[due][-1] is False and after[due][-1] is True, "no row came, and it fell due"
     assert after[merged][:2] == ("440304001020", "440304001901")
-    assert after[unknown][:4] == (None, "440304999999", None, None)
-    assert built.rows("select source_incident_type_code from mart.fct_incident where incident_type_id is null") == [("Z99",)]
+    assert after[unknown][:4] == (None, "440304999999", "D99", "street_office")
+    unmapped = "select code_kind, record_count from quality.unmapped_code where source_code in ('Z99', '440304999999') order by 1"
+    assert built.rows(unmapped) == [("community", 1), ("incident_type", 1)]
     assert built.rows("select count(*) - count(distinct incident_id) from mart.fct_incident") == [(0,)]
 
 
@@ -174,7 +175,12 @@ def test_a_late_registration_reaches_days_that_are_closed(built: Built) -> None:
 def test_facts_agree_with_the_truth(built: Built) -> None:
     truth = built.steps / "reference_district/truth"
     clock = json.loads((truth / "totals.json").read_text())["by_clock"]["2026-11-01T00:00:00+08:00"]["grid_event"]
-    found = dict(built.rows("select source_community_id, count(*) from mart.fct_incident where incident_id not like '%:GE99%' group by 1"))
+    found = dict(
+        built.rows(
+            """select source_community_id, count(*) from mart.fct_incident
+            where system = 'grid_management' and incident_id not like '%:GE99%' group by 1"""
+        )
+    )
     assert found == clock["by_community"]
     # A reading is too late when it is older than 35 days before the window of its pull; here October is one window.
     for measure, entity in (("water_level_m", "water_level"), ("rain_mm", "rain_gauge")):
@@ -229,9 +235,14 @@ def test_published_cells_cannot_be_worked_out(built: Built) -> None:
     """All categories and levels at once, with the physical part of every cell and every previous figure known to the attacker."""
     sensitive = defaultdict(int)
     for month, community, category, count in built.rows(
-        """select occurred_month, community_id, category_id, count(*)
-        from mart.fct_incident join mart.dim_incident_type using (incident_type_id)
-        where disclosure_unit <> 'physical' and community_id is not null group by all"""
+        """with opened as (
+            select incident_id, min(occurred_month) as month, any_value(community_id) filter (where is_first) as community_id,
+                any_value(incident_type_id) filter (where is_first) as incident_type_id
+            from mart.fct_incident_report where system <> 'police_dispatch' group by 1
+        )
+        select month, community_id, category_id, count(*)
+        from opened join mart.dim_incident_type using (incident_type_id)
+        where disclosure_unit in ('person', 'enterprise') and community_id is not null group by all"""
     ):
         for area in (community, community[:9], community[:6]):
             for name in (category, "all"):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -51,6 +54,7 @@ def department(monkeypatch: pytest.MonkeyPatch) -> Iterator[Department]:
     while not server.started:
         time.sleep(0.01)
     monkeypatch.setenv("SSC_GRID_MANAGEMENT_URL", f"http://127.0.0.1:{listener.getsockname()[1]}")
+    monkeypatch.setenv("SSC_URBAN_MANAGEMENT_URL", f"http://127.0.0.1:{listener.getsockname()[1]}")
     monkeypatch.setenv("SSC_GRID_MANAGEMENT_TOKEN", "a token")
     yield department
     server.should_exit = True
@@ -219,3 +223,137 @@ def test_another_identifier_key_is_refused(department: Department, events: Entit
     monkeypatch.setenv("SSC_IDENTIFIER_KEY", "another key")
     with pytest.raises(PullError, match="not the one that earlier loads were hashed with"):
         pull(events, until=T2)
+
+
+# Open311 GeoReport v2: the answer itself is the list, the total stands in a header
+
+
+@pytest.fixture
+def requests() -> Entity:
+    return load_catalogue()["urban_management"].entity("service_request")
+
+
+@pytest.fixture
+def services() -> Entity:
+    return load_catalogue()["urban_management"].entity("service")
+
+
+def listed(rows: list[str], request: Request, total: int | None = None) -> Response:
+    """One page of a list of requests, two to a page."""
+    page = int(request.query_params["page"])
+    chosen = [{"service_request_id": row} for row in rows[(page - 1) * 2 :][:2]]
+    return JSONResponse(chosen, headers={"X-Total-Count": str(len(rows) if total is None else total)})
+
+
+def test_a_list_at_the_top_is_read_page_by_page_until_its_total(department: Department, requests: Entity) -> None:
+    department.answer = lambda request, number: listed(["1", "2", "3"], request)
+    assert pull(requests, until=T1).rows == 3
+    assert [row["service_request_id"] for row in landed(requests)] == ["1", "2", "3"]
+    assert [dict(request.query_params) for request in department.requests] == [
+        {"updated_before": T1.isoformat(), "page_size": "1000", "page": "1"},
+        {"updated_before": T1.isoformat(), "page_size": "1000", "page": "2"},
+    ]
+    pull(requests, until=T2)
+    assert department.requests[2].query_params["updated_after"] == T1.isoformat()
+    assert department.requests[0].url.path == "/requests.json"
+
+
+def test_a_list_at_the_top_without_a_total_is_read_until_a_page_is_empty(department: Department, requests: Entity) -> None:
+    def answer(request: Request, number: int) -> Response:
+        page = int(request.query_params["page"])
+        return JSONResponse([{"service_request_id": str(page)}] if page < 4 else [])
+
+    department.answer = answer
+    assert pull(requests, until=T1).rows == 3 and len(department.requests) == 4
+
+
+def test_a_page_that_changes_while_the_list_is_read_is_read_again(department: Department, requests: Entity) -> None:
+    """A request comes in at the front after the first page: its header gives another total on the second."""
+    department.answer = lambda request, number: listed(["2", "3", "4"] if number == 1 else ["1", "2", "3", "4"], request)
+    assert pull(requests, until=T1).rows == 4
+    assert [row["service_request_id"] for row in landed(requests)] == ["1", "2", "3", "4"]
+
+
+def test_a_wrong_total_lands_nothing_and_is_named(department: Department, requests: Entity) -> None:
+    department.answer = lambda request, number: listed(["1", "2", "3"], request, total=5)
+    with pytest.raises(PullError, match=r"changed during each of 5 readings \(3 records were sent, the total says 5\).*whether its total"):
+        pull(requests, until=T1)
+    assert Landing().load_ids("urban_management", "service_request") == []
+
+
+def test_a_total_that_is_no_number_is_named(department: Department, requests: Entity) -> None:
+    department.answer = lambda request, number: JSONResponse([], headers={"X-Total-Count": "many"})
+    with pytest.raises(PullError, match="the total under 'X-Total-Count' is no number: 'many'"):
+        pull(requests, until=T1)
+
+
+def test_an_error_body_is_told(department: Department, requests: Entity) -> None:
+    reason = [{"code": 400, "description": "jurisdiction_id was not provided"}]
+    department.answer = lambda request, number: JSONResponse(reason, status_code=400)
+    with pytest.raises(PullError, match=r"answered 400 after 1 attempt\(s\): jurisdiction_id was not provided"):
+        pull(requests, until=T1)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ([{"code": 500, "description": "busy"}], r"no record has a field service_request_id; there are code, description"),
+        ({"error": "busy"}, r"the answer is no list of records"),
+        ([["1"]], r"the answer is no list of records"),
+    ],
+)
+def test_an_error_that_is_sent_as_if_all_was_well_lands_nothing(department: Department, requests: Entity, body: object, said: str) -> None:
+    department.answer = lambda request, number: JSONResponse(body)
+    with pytest.raises(PullError, match=said + r".*Next: compare the interface with sources/catalog/urban_management\.yml"):
+        pull(requests, until=T1)
+    assert Landing().load_ids("urban_management", "service_request") == []
+
+
+def test_a_whole_list_lands_when_it_has_changed(department: Department, services: Entity) -> None:
+    sent: list[dict[str, object]] = [{"service_code": "1", "metadata": True}, {"service_code": "2", "metadata": False}]
+    department.answer = lambda request, number: JSONResponse(sent)
+    first = pull(services, until=T1)
+    assert first.rows == 2 and dict(department.requests[0].query_params) == {}
+    assert [row["metadata"] for row in landed(services)] == ["true", "false"]
+    sent.reverse()
+    second = pull(services, until=T2)
+    assert second.rows == 0 and second.cursor_after == first.cursor_after  # the same records in another order are no news
+    assert pull(services, until=datetime(2026, 6, 3, tzinfo=UTC)).rows == 0
+    sent[0]["service_name"] = "垃圾"
+    assert pull(services, until=datetime(2026, 6, 4, tzinfo=UTC)).rows == 2
+    assert pull(services, since=T1, until=T2).rows == 2  # a backfill is asked for, so it lands
+
+
+def test_a_whole_list_is_checked_against_its_total(department: Department, services: Entity) -> None:
+    department.answer = lambda request, number: JSONResponse([{"service_code": "1"}], headers={"X-Total-Count": "2"})
+    with pytest.raises(PullError, match="1 records were sent, the total says 2"):
+        pull(services, until=T1)
+
+
+PAYLOADS = os.environ.get("SSC_TEST_PAYLOADS")
+
+
+@pytest.mark.skipif(not PAYLOADS, reason="SSC_TEST_PAYLOADS names no folder of sample payloads (open311/<kind>/example.json)")
+def test_published_samples_land_whole(department: Department, requests: Entity, services: Entity) -> None:
+    folder = Path(str(PAYLOADS)) / "open311"
+    kinds = {"/requests.json": "service_requests", "/services.json": "services"}
+
+    def answer(request: Request, number: int) -> Response:
+        text = (folder / kinds[request.url.path] / "example.json").read_text(encoding="utf-8")
+        return Response(f"[{text}]", media_type="application/json", headers={"X-Total-Count": "1"})
+
+    department.answer = answer
+    assert pull(requests, until=T1).rows == pull(services, until=T1).rows == 1
+    [row] = landed(requests)
+    assert row["service_request_id"] == "638344" and row["updated_datetime"] == "2010-04-14T06:37:38-08:00"
+    assert row["location"] == '{"type":"Point","coordinates":[-3.164485591715449,40.62785133667262]}'
+    for entity, kind in ((requests, "service_requests"), (services, "services")):
+        sample = json.loads((folder / kind / "example.json").read_text(encoding="utf-8"))
+        [row] = landed(entity)
+        assert set(row) == set(sample)
+        assert {name: row[name] for name, value in sample.items() if isinstance(value, str)} == {
+            name: value for name, value in sample.items() if isinstance(value, str)
+        }
+        assert {name: json.loads(str(row[name])) for name, value in sample.items() if isinstance(value, (dict, list))} == {
+            name: value for name, value in sample.items() if isinstance(value, (dict, list))
+        }

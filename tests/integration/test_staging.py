@@ -171,6 +171,47 @@ def test_readings_in_ngsi_ld_late_rows_and_a_rebuild_after_a_change(data: Path, 
     assert reconciled(data, levels) == [(3, 1, 0, 2), (4, 2, 2, 0)]
 
 
+# What is sent -> the day, worked out by hand. Day 46298 of a workbook: 126 years from 1900 on with 31 leap days and Excel's 29 February
+# 1900 end with 46022 on 2025-12-31; the 276th day of 2026 is 3 October.
+DATES = {
+    "2026-10-03": date(2026, 10, 3), "2026-10-3": date(2026, 10, 3), "2026-1-3": date(2026, 1, 3),
+    "2026/10/3": date(2026, 10, 3), "2026/10/03": date(2026, 10, 3), "2026.10.3": date(2026, 10, 3),
+    "2026年10月3日": date(2026, 10, 3), "2026年10月03日": date(2026, 10, 3), "20261003": date(2026, 10, 3), "46298": date(2026, 10, 3),
+    "2026-10-03T00:00:00": date(2026, 10, 3), "2026-10-03 23:59:59": date(2026, 10, 3), "2026-10-03T00:30:00+08:00": date(2026, 10, 3),
+    "2026-10-02T16:00:00Z": date(2026, 10, 3),  # midnight in Shanghai
+    " 2026-10-03 ": date(2026, 10, 3), "2024-02-29": date(2024, 2, 29), "2024/2/29": date(2024, 2, 29),
+    "2026-13-01": None, "2026-02-30": None, "2026/2/30": None, "20261301": None, "2026-10-03x": None, "2026-10/3": None, "2026年10月": None,
+    "2026-10": None, "10-03-2026": None, "3/10/2026": None, "03.10.2026": None, "26-10-03": None, "2026103": None, "2026113": None,
+    "4629": None, "462980": None, "01003": None, "infinity": None, "去年": None, "2026年10月3号": None, "十月三日": None,
+}  # fmt: skip
+TIMES = {
+    "2026-05-01 08:00:00": datetime(2026, 5, 1), "2026-05-01T08:00:00": datetime(2026, 5, 1),
+    "2026-05-01 08:00:00+08": datetime(2026, 5, 1), "2026-05-01 08:00:00.25+08": datetime(2026, 5, 1, 0, 0, 0, 250000),
+    "2026-05-01T08:00:00+08:00": datetime(2026, 5, 1), "2026-05-01 00:00:00+00": datetime(2026, 5, 1),
+    "2026-05-01 05:30:00+05:30": datetime(2026, 5, 1), "2026-04-30 19:00:00-05": datetime(2026, 5, 1),
+    "2026-05-01T00:00:00Z": datetime(2026, 5, 1), "2026-05-01": datetime(2026, 4, 30, 16),
+    "2026-13-01 08:00:00+08": None, "2026-05-01 25:00:00": None, "+08": None, "早上八点": None,
+}  # fmt: skip
+
+
+def test_every_form_of_a_date_and_of_a_time(data: Path) -> None:
+    systems = load_catalogue()
+    collapses, dispatches = systems["ground_collapse"].entity("collapse"), systems["police_dispatch"].entity("dispatch")
+    land(
+        collapses,
+        [{"事故编号": f"TX{number:08d}", "处置|完成日期": sent} for number, sent in enumerate(DATES)],
+        datetime(2026, 11, 1, tzinfo=UTC),
+    )
+    land(dispatches, [{"jjd_bh": f"PD{number:010d}", "dd_sj": sent} for number, sent in enumerate(TIMES)], T1)
+    build(data, f"base_{collapses.key}", f"base_{dispatches.key}")
+    for entity, key, column, expected in (
+        (collapses, "collapse_code", "mitigated_date", DATES),
+        (dispatches, "dispatch_id", "arrived_at", TIMES),
+    ):
+        found = query(data, f"select {column}, contains(_broken_rules, '{column}:type') from base.base_{entity.key} order by {key}")
+        assert dict(zip(expected, found, strict=True)) == {sent: (value, value is None) for sent, value in expected.items()}
+
+
 NEW_SYSTEM = """\
 apiVersion: v3.1.0
 kind: DataContract

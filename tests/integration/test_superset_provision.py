@@ -9,6 +9,7 @@ import uuid
 
 import pytest
 
+from dashboards import places
 from tests.browser.superset_server import ROOT, Server, running
 
 pytestmark = pytest.mark.integration
@@ -32,7 +33,7 @@ def test_secrets_are_generated_and_for_the_owner_alone(server: Server) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
         assert len(path.read_text().strip()) >= 32
     assert stat.S_IMODE((server.data / "superset" / "superset.db").stat().st_mode) == 0o600
-    assert server.query("select username from ab_user") == [("admin",)]
+    assert server.query("select username from ab_user where created_by_fk is null") == [("admin",)]  # others are made by people
 
 
 def test_second_run_changes_nothing_and_is_quick(server: Server) -> None:
@@ -81,6 +82,33 @@ def test_what_was_deleted_or_granted_by_hand_is_put_right(server: Server) -> Non
     held = "select count(*) from ab_permission_view_role where permission_view_id = ? and role_id = ?"
     assert server.query(held, grant, public) == [(0,)]
     assert server.query("select count(*) from slices where slice_name = '易涝点'") == [(1,)]
+
+
+def test_roles_of_places_follow_the_seeds(server: Server) -> None:
+    """A place renamed keeps its role and whoever holds it, a place that is no more loses its role, a rule changed by hand is put right."""
+    place = next(place for place in places.read() if place.key.startswith("community_"))
+    ((role,),) = server.query("select id from ab_role where name = ?", place.role)
+    server.query("update ab_role set name = ? where id = ?", f"{place.key} 旧名", role)
+    server.query("insert into ab_role (name) values ('community_999999999999 已撤销')")
+    server.query("update row_level_security_filters set clause = '1 = 1' where name in (?, 'places: nobody else')", place.key)
+    server.query(
+        "delete from rls_filter_tables where rls_filter_id = (select id from row_level_security_filters where name = ?)", place.key
+    )
+    done = server.run("dashboards.provision")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert server.query("select name from ab_role where id = ?", role) == [(place.role,)]
+    assert server.query("select count(*) from ab_role where name like 'community_999999999999%'") == [(0,)]
+    assert server.query("select clause from row_level_security_filters where name = ?", place.key) == [(place.clause("community_id"),)]
+    assert server.query("select clause, filter_type from row_level_security_filters where name = 'places: nobody else'") == [
+        ("1 = 0", "Base")
+    ]
+    held = "select count(*) from rls_filter_tables t join row_level_security_filters f on f.id = t.rls_filter_id where f.name = ?"
+    with_place = server.query(
+        "select count(distinct t.id) from tables t join table_columns c on c.table_id = t.id join dbs d on d.id = t.database_id"
+        " where c.column_name = 'community_id' and d.sqlalchemy_uri like '%marts%' and t.is_managed_externally"
+    )
+    assert server.query(held, place.key) == server.query(held, "places: nobody else") == with_place
+    assert server.query("select count(*) from row_level_security_filters") == [(len(list(places.read())) + 1,)]
 
 
 def test_a_taken_port_is_one_sentence(server: Server) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -61,6 +62,13 @@ def test_numbers_keep_their_digits_and_nested_values_are_json(folder: Path, leve
     ]
 
 
+@pytest.mark.parametrize("name", ["water_level_1.ndjson.gz", "water_level_1.ndjson"])
+def test_a_file_without_a_line_is_a_load_without_rows(folder: Path, levels: Entity, name: str) -> None:
+    deliver(folder / name, b"", T1)
+    levels = replace(levels, source="water_level_*")
+    assert (pull(levels, until=T1).rows, pull(levels, until=T2).rows) == (0, 0)
+
+
 def test_a_field_that_turns_up_late_or_under_a_name_of_the_same_length_lands(folder: Path, levels: Entity) -> None:
     usual = b'{"refDevice":"a","waterLevel":1.5}\n' * 3
     deliver(
@@ -100,6 +108,17 @@ def test_bytes_outside_the_encoding_stay_readable(folder: Path, levels: Entity) 
     deliver(folder / "water_level_1.ndjson.gz", b'{"refDevice":"a\xff"}\n', T1)
     [row] = rows(pull(levels, until=T1))
     assert row["_malformed"] == '{"refDevice":"a\\xff"}'
+
+
+def test_a_line_of_a_csv_file_outside_its_encoding_stays_readable(folder: Path, filings: Entity) -> None:
+    utf8 = replace(filings, server=replace(filings.server, encoding="UTF-8"), deliveries=())
+    head, line = "统一社会信用代码,企业名称\n".encode(), "91,深圳某公司\n".encode()
+    deliver(folder / "纳税申报_202605.csv", head + line * 200_000 + b"92,\xff\n" + line + b"93\n", T1)
+    manifest = pull(utf8, until=T1)
+    frame = pl.concat([pl.read_parquet(part) for part in manifest.parts], how="diagonal").sort("_row")
+    assert manifest.rows == frame.height == 200_003 and frame["_row"].to_list() == list(range(1, 200_004))
+    assert frame["企业名称"].value_counts().sort("count").rows() == [(None, 1), ("\\xff", 1), ("深圳某公司", 200_001)]
+    assert frame["_malformed"].drop_nulls().to_list() == ["93"]
 
 
 def test_only_news_is_taken_and_a_late_file_under_an_old_date_too(folder: Path, levels: Entity) -> None:

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 from dagster._utils.schedules import cron_string_iterator  # how Dagster itself reads cron
 
-from orchestration import schedules
+from orchestration import alerts, schedules
 from sources.catalogue import load_catalogue
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -135,7 +135,42 @@ def test_loads_in_the_release_are_not_pending(data: Path) -> None:
 
 
 def test_cadence_comes_from_the_catalogue() -> None:
-    system = load_catalogue()["waterlogging"]
-    hourly = replace(system, frequency=timedelta(hours=1))
-    assert starts(schedules.pull_schedule(hourly).cron_schedule, 2)[1:] != starts(schedules.pull_schedule(system).cron_schedule, 2)[1:]
+    system = load_catalogue()["tax_filing"]
+    hourly = replace(system, entities=(), frequency=timedelta(hours=1))
+    assert len(starts(schedules.pull_schedule(hourly).cron_schedule, 10)) == 240
+    assert len(starts(schedules.pull_schedule(system).cron_schedule, 365)) == 12
     assert schedules.pull_schedule(system).execution_timezone == "Asia/Shanghai"
+
+
+def test_a_system_is_pulled_as_often_as_its_fastest_server_that_is_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = load_catalogue()["waterlogging"]
+    assert schedules.cadence(system) == timedelta(hours=1), "its export"
+    monkeypatch.setenv("SSC_WATERLOGGING_LIVE_URL", "mqtt://127.0.0.1")
+    assert schedules.cadence(system) == timedelta(minutes=1), "its messages"
+    assert len(starts(schedules.pull_schedule(system).cron_schedule, 1)) == 1440
+
+
+def test_the_same_failure_is_said_once_an_hour() -> None:
+    alert = alerts.Alert(what="the collector was ended", where="waterlogging/water_level", next_step="start it", job="pull_waterlogging")
+    other = replace(alert, what="the folder is not there")
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def failed() -> dg.DagsterRun:
+            return instance.create_run_for_job(_job())
+
+        assert schedules.said_before(instance, failed(), alert) == ""
+        first = failed()
+        instance.add_run_tags(first.run_id, {schedules.ALERT: schedules.fingerprint(alert)})
+        assert schedules.said_before(instance, failed(), alert) == first.run_id
+        assert schedules.said_before(instance, failed(), other) == ""
+
+
+def _job() -> dg.JobDefinition:
+    @dg.op
+    def nothing() -> None: ...
+
+    @dg.job(name="pull_waterlogging")
+    def pull_waterlogging() -> None:
+        nothing()
+
+    return pull_waterlogging

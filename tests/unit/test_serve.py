@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -70,3 +71,27 @@ def test_children_and_their_children_end_with_the_block(tmp_path: Path) -> None:
 def test_a_month_before() -> None:
     assert month_before(datetime.fromisoformat("2026-11-01T00:00+08:00")) == datetime.fromisoformat("2026-10-01T00:00+08:00")
     assert month_before(datetime.fromisoformat("2026-03-01T00:00+08:00")) == datetime.fromisoformat("2026-02-01T00:00+08:00")
+
+
+def test_the_collector_is_a_child_where_a_server_of_messages_has_an_address(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve.children() as group:
+        serve.start_collector(group)
+        assert group.running == {}
+        with socket.create_server(("127.0.0.1", 0)) as nobody:
+            monkeypatch.setenv("SSC_FIRE_DETECTION_LIVE_URL", f"mqtt://127.0.0.1:{nobody.getsockname()[1]}")
+            serve.start_collector(group)
+            heartbeat = data / "spool" / "collector.json"
+            deadline = time.monotonic() + 30
+            while not heartbeat.exists():
+                assert time.monotonic() < deadline and group.running["collector"].poll() is None
+                time.sleep(0.05)
+    assert json.loads(heartbeat.read_text())["ended"] and '"event": "ended"' in (data / "logs" / "collector.log").read_text()
+
+
+def test_one_child_ends_alone() -> None:
+    with serve.children() as group:
+        for name in ("one", "two"):
+            group.start(name, ["sleep", "600"])
+        one = group.running["one"]
+        group.end("one")
+        assert one.poll() is not None and list(group.running) == ["two"] and group.running["two"].poll() is None

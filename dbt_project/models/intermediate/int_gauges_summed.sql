@@ -14,7 +14,7 @@ with hours as (
         *,
         {{ month_of_date('hour_date') }} as month
     from {{ ref('fct_sensor_hour') }}
-    where {{ is_touched(month_of_date('hour_date')) }}
+    where measure_id in ('water_level_m', 'rain_mm') and {{ is_touched(month_of_date('hour_date')) }}
 
 )
 

@@ -1,69 +1,97 @@
--- Incidents of every system in one shape. A system that reports incidents is one more branch of `reported`.
-with reported as (
+-- Incidents: most are one report, which is taken as it is, so that a build can pick its days; those of several reports are put together.
+with report as (
+
+    select * from {{ ref('int_incident_reports_conformed') }}
+
+),
+
+of_several as (
+
+    select distinct incident_id from report where not is_first
+
+),
+
+single as (
 
     select
-        'grid_management' as system,
-        event_id as source_incident_id,
-        incident_type_code,
-        community_code,
-        grid_code,
-        occurred_at,
-        reported_at,
-        accepted_at,
-        closed_at,
-        due_at,
-        status,
-        handling_department,
-        _day
-    from {{ ref('stg_grid_management__grid_event') }}
+        report.*,
+        cast(1 as bigint) as report_count,
+        cast(1 as bigint) as source_count
+    from report
+    left join of_several on report.incident_id = of_several.incident_id
+    where of_several.incident_id is null
 
 ),
 
-community as (
+joined as (
 
     select
-        community_id as source_community_id,
-        coalesce(merged_into_community_id, community_id) as community_id
-    from {{ ref('community') }}
-
-),
-
-incident_type as (
-
-    select * from {{ ref('incident_type') }}
-
-),
-
-department as (
-
-    select name_zh as department_name, department_id from {{ ref('department') }}
-    union
-    select short_zh as department_name, department_id from {{ ref('department') }} where short_zh is not null
+        report.incident_id,
+        min(report.occurred_at) as occurred_at,
+        min(report.reported_at) as reported_at,
+        min(report.accepted_at) as accepted_at,
+        min(report.arrived_at) as arrived_at,
+        case when min(case when report.status = 'closed' then 1 else 0 end) = 1 then max(report.closed_at) end as closed_at,
+        min(report.due_at) as due_at,
+        case
+            when min(case when report.status = 'closed' then 1 else 0 end) = 1 then 'closed'
+            when count(report.accepted_at) > 0 or max(case when report.status <> 'reported' then 1 else 0 end) = 1 then 'accepted'
+            else 'reported'
+        end as status,
+        min(report._day) as _day,
+        count(*) as report_count,
+        count(distinct report.system) as source_count
+    from report
+    inner join of_several on report.incident_id = of_several.incident_id
+    group by report.incident_id
 
 ),
 
 final as (
 
     select
-        reported.system || ':' || reported.source_incident_id as incident_id,
-        reported.system,
-        incident_type.incident_type_id,
-        reported.incident_type_code as source_incident_type_code,
-        community.community_id,
-        reported.community_code as source_community_id,
-        reported.grid_code,
-        reported.occurred_at,
-        reported.reported_at,
-        reported.accepted_at,
-        reported.closed_at,
-        coalesce(reported.due_at, reported.reported_at + interval 1 hour * incident_type.due_hours) as due_at,
-        reported.status,
-        coalesce(department.department_id, incident_type.department_id) as department_id,
-        reported._day
-    from reported
-    left join community on reported.community_code = community.source_community_id
-    left join incident_type on reported.incident_type_code = incident_type.incident_type_id
-    left join department on reported.handling_department = department.department_name
+        incident_id,
+        system,
+        incident_type_id,
+        source_incident_type_code,
+        community_id,
+        source_community_id,
+        grid_code,
+        occurred_at,
+        reported_at,
+        accepted_at,
+        arrived_at,
+        closed_at,
+        due_at,
+        status,
+        department_id,
+        report_count,
+        source_count,
+        _day
+    from single
+    union all
+    -- What and where it is says the report that the others name.
+    select
+        joined.incident_id,
+        report.system,
+        report.incident_type_id,
+        report.source_incident_type_code,
+        report.community_id,
+        report.source_community_id,
+        report.grid_code,
+        joined.occurred_at,
+        joined.reported_at,
+        joined.accepted_at,
+        joined.arrived_at,
+        joined.closed_at,
+        joined.due_at,
+        joined.status,
+        report.department_id,
+        joined.report_count,
+        joined.source_count,
+        joined._day
+    from joined
+    inner join report on joined.incident_id = report.incident_id and report.is_first
 
 )
 

@@ -3,7 +3,7 @@
   with no new row to say so: facts list this model in `touched_by`, so that its days are computed again then.
 -#}
 {{ config(materialized='table') }}
-{%- set earlier = none if should_full_refresh() else load_relation(this) %}
+{%- set earlier = as_left_before(['incident_id', 'due_at', '_day']) %}
 
 with fallen_due as (
 

@@ -1,12 +1,16 @@
 {{ config(alias='community_month') }}
+-- What other systems than the police's reported, and as they reported it: that the police know of an incident too, or of it first, changes
+-- nothing here.
 with incident as (
 
     select
         incident_id,
-        incident_type_id,
-        community_id,
-        occurred_month
-    from {{ ref('fct_incident') }}
+        max(case when is_first then incident_type_id end) as incident_type_id,
+        max(case when is_first then community_id end) as community_id,
+        min(occurred_month) as occurred_month
+    from {{ ref('fct_incident_report') }}
+    where system <> 'police_dispatch'
+    group by incident_id
 
 ),
 
@@ -80,7 +84,7 @@ month as (
 
 ),
 
--- What the cells hold. An incident without a known place or type is in no cell.
+-- What the cells hold. An incident without a known place or type is in no cell, nor is a type whose disclosure unit keeps out of them.
 counted as (
 
     select

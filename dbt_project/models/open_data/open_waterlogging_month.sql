@@ -32,7 +32,7 @@ measured as (
 
 data_start as (
 
-    select min(hour_date) as start_date from {{ ref('fct_sensor_hour') }}
+    select min(hour_date) as start_date from {{ ref('fct_sensor_hour') }} where measure_id in ('water_level_m', 'rain_mm')
 
 ),
 

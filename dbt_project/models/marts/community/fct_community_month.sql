@@ -1,5 +1,6 @@
 {%- set touched_by = [
-    'base_grid_management__grid_event', 'int_incidents_fallen_due',
+    'base_grid_management__grid_event', 'base_urban_management__service_request', 'base_police_dispatch__dispatch',
+    'int_incidents_regrouped', 'int_incidents_fallen_due',
     'base_waterlogging__water_level', 'base_waterlogging__rain_gauge', 'int_devices_changed',
     'int_filings_versioned',
 ] -%}
@@ -20,6 +21,7 @@ with incidents as (
         {%- for category in ['security', 'emergency', 'safety', 'environment'] %}
         count(case when incident_type.category_id = '{{ category }}' then 1 end) as {{ category }}_count,
         {%- endfor %}
+        count(case when incident.system = 'police_dispatch' then 1 end) as police_incident_count,
         count(case when incident.status = 'closed' then 1 end) as closed_count,
         count(case when incident.is_overdue then 1 end) as overdue_count,
         percentile_cont(0.5) within group (order by incident.handling_minutes) as median_handling_minutes
@@ -92,7 +94,8 @@ final as (
         community.community_id,
         months.month,
         {%- for column in [
-            'incident_count', 'security_count', 'emergency_count', 'safety_count', 'environment_count', 'closed_count', 'overdue_count'
+            'incident_count', 'security_count', 'emergency_count', 'safety_count', 'environment_count', 'police_incident_count', 'closed_count',
+            'overdue_count'
         ] %}
         case when months.has_incidents = 1 then coalesce(incidents.{{ column }}, 0) end as {{ column }},
         {%- endfor %}

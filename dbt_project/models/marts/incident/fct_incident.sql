@@ -1,4 +1,7 @@
-{%- set touched_by = ['base_grid_management__grid_event', 'int_incidents_fallen_due'] -%}
+{%- set touched_by = [
+    'base_grid_management__grid_event', 'base_urban_management__service_request', 'base_police_dispatch__dispatch',
+    'int_incidents_regrouped', 'int_incidents_fallen_due',
+] -%}
 {{ config(
     materialized='incremental', incremental_strategy='replace_days', day='occurred_date', touched_by=touched_by,
     on_schema_change='fail', post_hook='{{ mark_built() }}'
@@ -27,6 +30,7 @@ final as (
         occurred_at,
         reported_at,
         accepted_at,
+        arrived_at,
         closed_at,
         due_at,
         {{ shanghai_day('occurred_at') }} as occurred_date,
@@ -43,7 +47,10 @@ final as (
             end,
             false
         ) as is_overdue,
-        department_id
+        department_id,
+        is_open,
+        report_count,
+        source_count
     from incident
 
 )

@@ -1,4 +1,6 @@
-{%- set touched_by = ['base_waterlogging__water_level', 'base_waterlogging__rain_gauge', 'int_devices_changed'] -%}
+{%- set touched_by = [
+    'base_waterlogging__water_level', 'base_waterlogging__rain_gauge', 'base_fire_detection__smoke_reading', 'int_devices_changed',
+] -%}
 {{ config(
     materialized='incremental', incremental_strategy='replace_days', day='hour_date', touched_by=touched_by,
     on_schema_change='fail', post_hook='{{ mark_built() }}'

@@ -1,0 +1,22 @@
+select
+    hazard_id,
+    system,
+    source_record_id,
+    hazard_kind,
+    grade,
+    source_grade,
+    community_id,
+    source_place,
+    location_zh,
+    found_date,
+    {{ month_of_date('found_date') }} as found_month,
+    treated_date,
+    treated_date is null as is_open,
+    {{ days_between('found_date', 'coalesce(treated_date, ' ~ shanghai_day(as_of()) ~ ')') }} as open_days,
+    length_m,
+    width_m,
+    depth_m,
+    area_m2,
+    cause,
+    casualty_count
+from {{ ref('int_hazards_conformed') }}

@@ -1,0 +1,90 @@
+-- made by `make generate` from sources/catalog; do not edit
+{{ base_config('fire_detection__fire_alarm', keys=['alarm_id'], version='updated_at') }}
+
+with landed as (
+
+    {{ landed('fire_detection__fire_alarm', {
+        'alarm_id': ['alarmId'],
+        'device_id': ['detectorId'],
+        'raised_at': ['raisedAt'],
+        'cleared_at': ['clearedAt'],
+        'alarm_kind': ['kind'],
+        'outcome': ['outcome'],
+        'updated_at': ['updatedAt'],
+    }) }}
+
+),
+
+sent as (
+
+    select
+        {{ sent('alarm_id') }} as alarm_id,
+        {{ sent('device_id') }} as device_id,
+        {{ sent('raised_at') }} as raised_at,
+        {{ sent('cleared_at') }} as cleared_at,
+        {{ sent('alarm_kind') }} as alarm_kind,
+        {{ sent('outcome') }} as outcome,
+        {{ sent('updated_at') }} as updated_at,
+        _malformed, _load_id, _row, window_since, window_until
+    from landed
+
+),
+
+typed as (
+
+    select
+        alarm_id,
+        device_id,
+        raised_at as raised_at__sent,
+        {{ as_timestamp('raised_at') }} as raised_at,
+        cleared_at as cleared_at__sent,
+        {{ as_timestamp('cleared_at') }} as cleared_at,
+        alarm_kind,
+        outcome,
+        updated_at as updated_at__sent,
+        {{ as_timestamp('updated_at') }} as updated_at,
+        _malformed, _load_id, _row, window_since, window_until
+    from sent
+
+),
+
+judged as (
+
+    select
+        *,
+        nullif(concat_ws(',',
+            case when _malformed is not null then 'row:malformed' end,
+            case when alarm_id is null and _malformed is null then 'alarm_id:required' end,
+            case when not {{ re_like('alarm_id', '^FA[0-9]{8}$') }} then 'alarm_id:pattern' end,
+            case when device_id is null and _malformed is null then 'device_id:required' end,
+            case when raised_at__sent is null and _malformed is null then 'raised_at:required' end,
+            case when raised_at__sent is not null and raised_at is null then 'raised_at:type' end,
+            case when cleared_at__sent is not null and cleared_at is null then 'cleared_at:type' end,
+            case when alarm_kind is null and _malformed is null then 'alarm_kind:required' end,
+            case when alarm_kind not in ('smoke', 'heat', 'manual') then 'alarm_kind:values' end,
+            case when outcome not in ('fire', 'false_alarm', 'test') then 'outcome:values' end,
+            case when updated_at__sent is null and _malformed is null then 'updated_at:required' end,
+            case when updated_at__sent is not null and updated_at is null then 'updated_at:type' end,
+            case when raised_at > window_until + interval 1 day then 'raised_at:in_future' end
+        ), '') as _broken_rules
+    from typed
+
+),
+
+checked as (
+
+    select
+        alarm_id,
+        device_id,
+        raised_at,
+        cleared_at,
+        alarm_kind,
+        outcome,
+        updated_at,
+        _load_id, _row, _broken_rules,
+        case when _broken_rules is null then {{ shanghai_day('raised_at') }} else {{ shanghai_day('window_until') }} end as _day
+    from judged
+
+)
+
+{{ added(['alarm_id', 'device_id', 'raised_at', 'cleared_at', 'alarm_kind', 'outcome', 'updated_at']) }}

@@ -1,0 +1,20 @@
+-- made by `make generate` from sources/catalog; do not edit
+{{ config(schema='quarantine', materialized='view') }}
+
+select
+    device_id,
+    device_name_zh,
+    community_code,
+    building_code,
+    location_zh,
+    cadence_minutes,
+    alarm_level_pct,
+    installed_date,
+    modified_at,
+    _broken_rules,
+    _load_id,
+    _row,
+    _build_id,
+    _day
+from {{ ref('base_fire_detection__detector') }}
+where not _is_superseded and _broken_rules is not null

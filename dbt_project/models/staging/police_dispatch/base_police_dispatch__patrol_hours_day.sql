@@ -1,0 +1,85 @@
+-- made by `make generate` from sources/catalog; do not edit
+{{ base_config('police_dispatch__patrol_hours_day', keys=['patrol_date', 'community_code'], version='updated_at', within_day=true) }}
+
+with landed as (
+
+    {{ landed('police_dispatch__patrol_hours_day', {
+        'patrol_date': ['xl_rq'],
+        'community_code': ['sq_dm'],
+        'patrol_hours': ['xl_ss'],
+        'officer_count': ['jl_rs'],
+        'updated_at': ['gx_sj'],
+    }) }}
+
+),
+
+sent as (
+
+    select
+        {{ sent('patrol_date') }} as patrol_date,
+        {{ sent('community_code') }} as community_code,
+        {{ sent('patrol_hours') }} as patrol_hours,
+        {{ sent('officer_count') }} as officer_count,
+        {{ sent('updated_at') }} as updated_at,
+        _malformed, _load_id, _row, window_since, window_until
+    from landed
+
+),
+
+typed as (
+
+    select
+        patrol_date as patrol_date__sent,
+        {{ as_date('patrol_date') }} as patrol_date,
+        community_code,
+        patrol_hours as patrol_hours__sent,
+        {{ as_number('patrol_hours') }} as patrol_hours,
+        officer_count as officer_count__sent,
+        {{ as_integer('officer_count') }} as officer_count,
+        updated_at as updated_at__sent,
+        {{ as_timestamp('updated_at') }} as updated_at,
+        _malformed, _load_id, _row, window_since, window_until
+    from sent
+
+),
+
+judged as (
+
+    select
+        *,
+        nullif(concat_ws(',',
+            case when _malformed is not null then 'row:malformed' end,
+            case when patrol_date__sent is null and _malformed is null then 'patrol_date:required' end,
+            case when patrol_date__sent is not null and patrol_date is null then 'patrol_date:type' end,
+            case when community_code is null and _malformed is null then 'community_code:required' end,
+            case when not {{ re_like('community_code', '^[0-9]{12}$') }} then 'community_code:pattern' end,
+            case when patrol_hours__sent is null and _malformed is null then 'patrol_hours:required' end,
+            case when patrol_hours__sent is not null and patrol_hours is null then 'patrol_hours:type' end,
+            case when patrol_hours < 0 then 'patrol_hours:minimum' end,
+            case when patrol_hours > 2400 then 'patrol_hours:maximum' end,
+            case when officer_count__sent is not null and officer_count is null then 'officer_count:type' end,
+            case when officer_count < 0 then 'officer_count:minimum' end,
+            case when officer_count > 1000 then 'officer_count:maximum' end,
+            case when updated_at__sent is null and _malformed is null then 'updated_at:required' end,
+            case when updated_at__sent is not null and updated_at is null then 'updated_at:type' end,
+            case when cast(patrol_date as {{ ts_type() }}) > window_until + interval 1 day then 'patrol_date:in_future' end
+        ), '') as _broken_rules
+    from typed
+
+),
+
+checked as (
+
+    select
+        patrol_date,
+        community_code,
+        patrol_hours,
+        officer_count,
+        updated_at,
+        _load_id, _row, _broken_rules,
+        case when _broken_rules is null then patrol_date else {{ shanghai_day('window_until') }} end as _day
+    from judged
+
+)
+
+{{ added(['patrol_date', 'community_code', 'patrol_hours', 'officer_count', 'updated_at']) }}
