@@ -28,7 +28,14 @@
 {# A text with an offset as naive UTC timestamp; null where it is none. On DuckDB by way of its microseconds: timezone() is far slower. #}
 {% macro parse_offset_timestamp(text) %}{{ return(adapter.dispatch('parse_offset_timestamp')(text)) }}{% endmacro %}
 {% macro default__parse_offset_timestamp(text) %}make_timestamp(epoch_us(try_cast({{ text }} as timestamptz))){% endmacro %}
-{% macro spark__parse_offset_timestamp(text) %}cast(try_to_timestamp(replace({{ text }}, '/', '-')) as timestamp_ntz){% endmacro %}
+{% macro spark__parse_offset_timestamp(text) -%}
+    case
+        when {{ text }} rlike ' [+-]' then null
+        when {{ text }} rlike '{{ spark_date() }}(T| +)24:00(:00([.]0*)?)?[^0-9:.]'
+            then cast(try_to_timestamp(regexp_replace(replace({{ text }}, '/', '-'), '24:00', '00:00')) as timestamp_ntz) + interval 1 day
+        else cast(try_to_timestamp(replace({{ text }}, '/', '-')) as timestamp_ntz)
+    end
+{%- endmacro %}
 
 {# A date some days after another. #}
 {% macro add_days(day, days) %}{{ return(adapter.dispatch('add_days')(day, days)) }}{% endmacro %}
