@@ -39,10 +39,15 @@ CONFIGURATION = {
     "spark.sql.shuffle.partitions": "2",
     "spark.default.parallelism": "2",
     "spark.scheduler.mode": "FAIR",  # several models at once: none waits for the other's whole job
-    # To compile a query, and to plan it again after each of its stages, takes longer than to run it on such small tables.
+    # To compile a query, to plan it again after each of its stages, to prove and to describe its plan takes longer than to run it on
+    # such small tables.
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.adaptive.enabled": "false",
+    "spark.sql.constraintPropagation.enabled": "false",
+    "spark.sql.lightweightPlanChangeValidation": "false",
+    "spark.sql.ui.explainMode": "simple",
+    "spark.sql.maxPlanStringLength": "1000",
     "spark.eventLog.enabled": "false",
 }
 
