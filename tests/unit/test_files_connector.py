@@ -117,7 +117,7 @@ def test_a_line_of_a_csv_file_outside_its_encoding_stays_readable(folder: Path, 
     manifest = pull(utf8, until=T1)
     frame = pl.concat([pl.read_parquet(part) for part in manifest.parts], how="diagonal").sort("_row")
     assert manifest.rows == frame.height == 200_003 and frame["_row"].to_list() == list(range(1, 200_004))
-    assert frame["企业名称"].value_counts().sort("count").rows() == [(None, 1), ("\\xff", 1), ("深圳某公司", 200_001)]
+    assert set(frame["企业名称"].value_counts().rows()) == {(None, 1), ("\\xff", 1), ("深圳某公司", 200_001)}
     assert frame["_malformed"].drop_nulls().to_list() == ["93"]
 
 

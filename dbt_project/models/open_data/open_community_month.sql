@@ -267,7 +267,7 @@ rated as (
 
     select
         *,
-        case when population_count > 0 then round(cast(incident_count as double) * 10000 / population_count, 2) end as incidents_per_10k
+        case when population_count > 0 then {{ rounded('cast(incident_count as double) * 10000 / population_count', 2) }} end as incidents_per_10k
     from published
 
 ),
@@ -355,11 +355,11 @@ select
     previous_year_count,
     case
         when previous_month_count > 0
-            then round(cast(incident_count - previous_month_count as double) * 100 / previous_month_count, 1)
+            then {{ rounded('cast(incident_count - previous_month_count as double) * 100 / previous_month_count', 1) }}
     end as change_on_month_pct,
     case
         when previous_year_count > 0
-            then round(cast(incident_count - previous_year_count as double) * 100 / previous_year_count, 1)
+            then {{ rounded('cast(incident_count - previous_year_count as double) * 100 / previous_year_count', 1) }}
     end as change_on_year_pct,
     like_rank,
     like_count,

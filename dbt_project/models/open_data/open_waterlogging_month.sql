@@ -121,16 +121,13 @@ final as (
         expected.community_id,
         community.community_zh,
         community.subdistrict_zh,
-        round(coalesce(in_community.rain_mm, in_subdistrict.rain_mm, in_district.rain_mm), 1) as rain_mm,
+        {{ rounded('coalesce(in_community.rain_mm, in_subdistrict.rain_mm, in_district.rain_mm)', 1) }} as rain_mm,
         by_point.max_level_m,
         cast(coalesce(by_point.waterlogged_hour_count, 0) as bigint) as waterlogged_hour_count,
-        round(
-            least(
-                cast(coalesce(by_point.reading_count, 0) as double) * expected.cadence_minutes * 100
-                / (({{ dbt.datediff('expected.from_date', 'expected.last_date', 'day') }} + 1) * 1440),
-                100
-            ), 1
-        ) as available_pct
+        {{ rounded(
+            'least(cast(coalesce(by_point.reading_count, 0) as double) * expected.cadence_minutes * 100 / (('
+            ~ dbt.datediff('expected.from_date', 'expected.last_date', 'day') ~ ' + 1) * 1440), 100)', 1
+        ) }} as available_pct
     from expected
     inner join community on expected.community_id = community.community_id
     left join by_point on expected.month = by_point.month and expected.device_id = by_point.device_id
