@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from sources.errors import CatalogueError
 from sources.settings import of_system, root
 
+LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # of libyaml where it was built in: every run reads the catalogue
 DELIVERIES = ("rest", "database", "files", "stream")
 LOGICAL_TYPES = ("string", "integer", "number", "boolean", "date", "timestamp", "array", "object")
 FILE_FORMATS = ("csv", "csv.gz", "ndjson", "ndjson.gz", "xlsx")
@@ -252,8 +253,9 @@ class _Reader:
     def read(self) -> System | None:
         text = self.path.read_text(encoding="utf-8")
         try:
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
-            document = yaml.safe_load(text)
+            loader = LOADER(text)
+            node = loader.get_single_node()
+            document = loader.construct_document(node) if node else None
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             self.lines[()] = mark.line + 1 if mark else 1
