@@ -66,7 +66,7 @@ warehouse-spark: setup .venv-spark/.stamp  ## Build what has landed on the Spark
 	@.venv-spark/bin/python -m orchestration.spark
 
 test: setup  ## Run the whole test suite
-	@$(RUN) -m pytest tests -n 2 --dist loadgroup -m "not long and not spark" $(PYTEST)
+	@$(RUN) -m pytest tests -n 2 --dist loadgroup --no-loadscope-reorder -m "not long and not spark" $(PYTEST)
 
 test-long: setup  ## The tests that take minutes: twenty kills, the demo's scale
 	@$(RUN) -m pytest tests -m long $(PYTEST)

@@ -12,13 +12,33 @@ os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
 
+LONGEST_FIRST = (
+    "test_kills",
+    "superset",
+    "test_marts",
+    "test_warnings",
+    "test_backup",
+    "test_orchestration",
+    "test_staging",
+    "test_collector",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers, tests that share expensive fixtures stay together: one Superset for all that need it, else one module."""
-    for item in items:
+    """With several workers, tests that share expensive fixtures stay together: one Superset for all that need it, else one module.
+
+    The longest groups go first, so that no worker begins one when the others have nothing left to do.
+    """
+
+    def group(item: pytest.Item) -> str:
         if "/browser/" in str(item.path) or "superset" in item.path.name:
-            item.add_marker(pytest.mark.xdist_group("superset"))
-        elif "/integration/" in str(item.path):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+            return "superset"
+        return item.path.stem if "/integration/" in str(item.path) else ""
+
+    for item in items:
+        if group(item):
+            item.add_marker(pytest.mark.xdist_group(group(item)))
+    items.sort(key=lambda item: LONGEST_FIRST.index(group(item)) if group(item) in LONGEST_FIRST else len(LONGEST_FIRST))
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,7 @@ import pytest
 from orchestration.release import RELEASE_ID, equal, read_link, read_release
 from tests.whole_way import MOMENTS, District, Warehouse, district
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("kills"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 # Runs in every Python of the killed command. Stops the process before the n-th call that matches, and says so.
 STOPPER = """
