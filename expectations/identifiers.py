@@ -20,11 +20,20 @@ CREDIT_ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 IDENTITY = r"(^|[^0-9])([1-9][0-9]{5}[ -]{0,2}[0-9]{8}[ -]{0,2}[0-9]{3}[ -]{0,2}[0-9Xx])($|[^0-9])"
 MOBILE = r"(^|^\.|[^0-9A-Za-z.]|[^0-9]\.)(\+?(00)?86[ -]?)?1[3-9][0-9][ -]?[0-9]{4}[ -]?[0-9]{4}($|[^0-9A-Za-z.]|\.($|[^0-9]))"
 
+# What holds none of these, digits full-width or plain, holds no such number: one look at a text as it stands, where all else costs.
+_DIGIT = "[0-9０-９]"
+LIKE_IDENTITY = f"{_DIGIT}{{6}}[ -]{{0,2}}{_DIGIT}{{8}}"
+LIKE_MOBILE = f"{_DIGIT}{{3}}[ -]?{_DIGIT}{{4}}[ -]?{_DIGIT}{{4}}"
+
+
+def _raw(column: str) -> str:
+    name = '"' + column.replace('"', '""') + '"'
+    return f"cast({name} as varchar)"
+
 
 def _text(column: str) -> str:
     """The column as text with full-width digits made plain."""
-    name = '"' + column.replace('"', '""') + '"'
-    return f"translate(cast({name} as varchar), '０１２３４５６７８９Ｘ', '0123456789X')"
+    return f"translate({_raw(column)}, '０１２３４５６７８９Ｘ', '0123456789X')"
 
 
 def _digit(token: str, place: int) -> str:
@@ -67,12 +76,13 @@ def has_identity_number(column: str, *, latest_birth: str, holds_enterprise_code
     if holds_enterprise_codes:
         condition += f" and not ({_is_credit_code('t')})"
     return (
-        f"case when length({text}) < 18 or not regexp_matches({text}, '[0-9][0-9Xx]') then false "
+        f"case when length({_raw(column)}) < 18 or not regexp_matches({_raw(column)}, '{LIKE_IDENTITY}') then false "
         f"else len(list_filter({stripped}, lambda t : {condition})) > 0 end"
     )
 
 
 def has_mobile_number(column: str) -> str:
     """Condition: the column's text holds a mobile number of the Chinese mainland, with or without 86 and separators."""
-    text = _text(column)
-    return f"case when length({text}) < 11 then false else regexp_matches({text}, '{MOBILE}') end"
+    raw = _raw(column)
+    is_unlike = f"length({raw}) < 11 or not regexp_matches({raw}, '{LIKE_MOBILE}')"
+    return f"case when {is_unlike} then false else regexp_matches({_text(column)}, '{MOBILE}') end"

@@ -9,12 +9,15 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import duckdb
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtCliResource, dbt_assets
+from packaging.version import Version
 
 from orchestration import gate, release, superset
 from orchestration.build import DATABASES, build_lock, dbt_environment, mark_judged, mark_released, prepare
@@ -36,6 +39,15 @@ LAYERS = {
     "governance": "marts",
     "shareback": "marts",
 }
+
+
+class Dbt(DbtCliResource):
+    """The dbt resource, which knows dbt's version from this environment; its own way, ``dbt --version``, asks the internet for news
+    and takes seconds of every run."""
+
+    @cached_property
+    def _cli_version(self) -> Version:
+        return Version(metadata.version("dbt-core"))
 
 
 class Layers(DagsterDbtTranslator):
@@ -83,16 +95,14 @@ def warehouse_definitions(systems: Mapping[str, System]) -> dg.Definitions:
             )
         ],
         resources={
-            "dbt": DbtCliResource(
-                project_dir=os.fspath(project_dir()), profiles_dir=os.fspath(project_dir()), dbt_executable=dbt_executable()
-            )
+            "dbt": Dbt(project_dir=os.fspath(project_dir()), profiles_dir=os.fspath(project_dir()), dbt_executable=dbt_executable())
         },
     )
 
 
 def _dbt_build(parsed: Mapping[str, Any], systems: Mapping[str, System]) -> dg.AssetsDefinition:
     @dbt_assets(manifest=parsed, dagster_dbt_translator=Layers(systems), name="dbt_build", pool=POOL)
-    def dbt_build(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
+    def dbt_build(context: dg.AssetExecutionContext, dbt: Dbt) -> Iterator[Any]:
         data = data_dir()
         os.environ.update(dbt_environment(data))
         try:
@@ -104,7 +114,7 @@ def _dbt_build(parsed: Mapping[str, Any], systems: Mapping[str, System]) -> dg.A
     return dbt_build
 
 
-def _build(context: dg.AssetExecutionContext, dbt: DbtCliResource, data: Path, parsed: Mapping[str, Any]) -> Iterator[Any]:
+def _build(context: dg.AssetExecutionContext, dbt: Dbt, data: Path, parsed: Mapping[str, Any]) -> Iterator[Any]:
     taken_over, written = data / "build" / "run_results.json", target_path() / "run_results.json"
     build = prepare(data)
     taken_over.unlink(missing_ok=True)  # from here to the end of dbt there is no finished build to release
@@ -112,7 +122,10 @@ def _build(context: dg.AssetExecutionContext, dbt: DbtCliResource, data: Path, p
     again = f"; built anew: {', '.join(build.rebuild)}" if build.rebuild else ""
     say(context, f"build {build.build_id}: {build.new_loads} new loads with {build.new_rows:,} rows, up to {build.as_of}{again}")
     forget(data, parsed, build.rebuild)
-    invocation = dbt.cli(["build"], context=context, target_path=target_path(), raise_on_error=False)
+    # Unit tests test the models, not the data: they belong to `make test`.
+    invocation = dbt.cli(
+        ["build", "--exclude-resource-type", "unit_test"], context=context, target_path=target_path(), raise_on_error=False
+    )
     done, said, started = 0, time.monotonic(), time.monotonic()
     for event in _quietly(iter(invocation.stream())) if is_command(context) else invocation.stream():
         done += 1

@@ -277,6 +277,7 @@ ranked as (
     select
         month,
         category_id,
+        area_level,
         area_id,
         cast(rank() over (partition by month, category_id, community_type_id order by incidents_per_10k) as bigint) as like_rank,
         count(*) over (partition by month, category_id, community_type_id) as like_count
@@ -304,8 +305,8 @@ final as (
         rated.incident_count,
         rated.cell_status,
         rated.incidents_per_10k,
-        previous_month.incident_count as previous_month_count,
-        previous_year.incident_count as previous_year_count,
+        case when rated.cell_status = 'shown' then previous_month.incident_count end as previous_month_count,
+        case when rated.cell_status = 'shown' then previous_year.incident_count end as previous_year_count,
         ranked.like_rank,
         ranked.like_count,
         case
@@ -319,17 +320,15 @@ final as (
         and rated.area_level = previous_month.area_level
         and rated.area_id = previous_month.area_id
         and rated.category_id = previous_month.category_id
-        and rated.cell_status = 'shown'
     left join published as previous_year
         on rated.position = previous_year.position + 12
         and rated.area_level = previous_year.area_level
         and rated.area_id = previous_year.area_id
         and rated.category_id = previous_year.category_id
-        and rated.cell_status = 'shown'
     left join ranked
-        on rated.area_level = 'community'
-        and rated.month = ranked.month
+        on rated.month = ranked.month
         and rated.category_id = ranked.category_id
+        and rated.area_level = ranked.area_level
         and rated.area_id = ranked.area_id
 
 )
