@@ -23,7 +23,7 @@ from sources.settings import data_dir
 ZONE = "Asia/Shanghai"
 MINUTE_STEPS = (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30)
 HOUR_STEPS = (1, 2, 3, 4, 6, 8, 12)
-LOOK_SECONDS = 10  # between two looks at landing; it is part of the way from a message to its release
+LOOK_SECONDS = 5  # between two looks at landing; it is part of the way from a message to its release
 SAID_AGAIN_AFTER = timedelta(hours=1)  # a system that is pulled every minute and is down is said once an hour
 ALERT = "ssc/alert"
 
