@@ -330,7 +330,10 @@ def _without_news(work: Path) -> dict[str, Any]:
 def main() -> None:
     parts = (os.environ.get("BENCH_PARTS") or "throughput,increment,pulling,latency").split(",")
     readings = int(os.environ.get("BENCH_READINGS") or 50_000_000)
-    work = Path(tempfile.mkdtemp(prefix="bench-", dir=os.environ.get("BENCH_DIR")))
+    within = os.environ.get("BENCH_DIR")
+    if within:
+        Path(within).mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix="bench-", dir=within))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends too
     result: dict[str, Any] = {"cores": os.cpu_count(), "duckdb": duckdb.__version__}

@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import dagster as dg
@@ -35,6 +36,16 @@ def test_definitions_load_in_under_ten_seconds() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=dict(os.environ), check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime) < 10
+
+
+def test_a_run_asks_nobody_for_dbts_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``dbt --version`` asks the package index what is new; a run must do without the internet."""
+
+    def ask(*_: object, **__: object) -> bytes:
+        raise AssertionError("dbt was asked for its version")
+
+    monkeypatch.setattr("dagster_dbt.core.resource.check_output", ask)
+    assert str(defs.resources["dbt"]._cli_version) == metadata.version("dbt-core")
 
 
 def test_loading_leaves_great_expectations_and_httpx_alone() -> None:
