@@ -113,11 +113,11 @@ def base_model(entity: Entity) -> str:
         "    select",
         "        *,",
     ]
-    lines.append("        nullif(concat_ws(',',")
-    rules = row_rules(entity)
-    for number, (rule, broken) in enumerate(rules):
-        lines.append(f"            case when {broken} then '{rule}' end{',' if number < len(rules) - 1 else ''}")
-    lines += ["        ), '') as _broken_rules", "    from typed", "", "),", "", "checked as (", "", "    select"]
+    lines.append("        {{ broken_rules([")
+    for rule, broken in row_rules(entity):
+        condition = f'"{broken}"'.replace("{{ ", '" ~ ').replace(" }}", ' ~ "').removesuffix(' ~ ""')
+        lines.append(f"            ('{rule}', {condition}),")
+    lines += ["        ]) }} as _broken_rules", "    from typed", "", "),", "", "checked as (", "", "    select"]
     lines += [f"        {name}," for name in names]
     lines += ["        _load_id, _row, _broken_rules,"]
     load_day = "{{ shanghai_day('window_until') }}"

@@ -50,6 +50,24 @@
         {%- endif %}
 {%- endmacro %}
 
+{#
+  The ids of the rules that a row breaks, in their order and with commas between; null where it breaks none. rules: (id, condition).
+  The texts are made for broken rows alone: to make them for every row costs more than to judge it.
+#}
+{% macro broken_rules(rules) -%}
+    case
+        when
+            {% for _, condition in rules -%}
+            {{ 'or ' if not loop.first }}({{ condition }})
+            {% endfor -%}
+        then concat_ws(',',
+            {% for rule, condition in rules -%}
+            case when {{ condition }} then '{{ rule }}' end{{ ',' if not loop.last }}
+            {% endfor -%}
+        )
+    end
+{%- endmacro %}
+
 {# The end of every base model: the rows of CTE `checked`, as this build adds them. #}
 {% macro added(columns) -%}
     select
@@ -100,7 +118,7 @@
                 select {{ quick_hash(keys) }} from {{ this }}
                 where {{ scope }}
                 group by {{ quick_hash(keys) }}
-                having count(*) > 1 and max(_build_id) = {{ build_id() }}
+                having count(*) > 1{% if is_incremental() %} and max(_build_id) = {{ build_id() }}{% endif %}
             )
     ) as settled
     where target._load_id = settled._load_id

@@ -59,24 +59,24 @@ judged as (
 
     select
         *,
-        nullif(concat_ws(',',
-            case when _malformed is not null then 'row:malformed' end,
-            case when device_id is null and _malformed is null then 'device_id:required' end,
-            case when device_name_zh is null and _malformed is null then 'device_name_zh:required' end,
-            case when community_code is null and _malformed is null then 'community_code:required' end,
-            case when not {{ re_like('community_code', '^[0-9]{12}$') }} then 'community_code:pattern' end,
-            case when not {{ re_like('building_code', '^[0-9]{19}$') }} then 'building_code:pattern' end,
-            case when cadence_minutes__sent is null and _malformed is null then 'cadence_minutes:required' end,
-            case when cadence_minutes__sent is not null and cadence_minutes is null then 'cadence_minutes:type' end,
-            case when cadence_minutes < 1 then 'cadence_minutes:minimum' end,
-            case when cadence_minutes > 1440 then 'cadence_minutes:maximum' end,
-            case when alarm_level_pct__sent is not null and alarm_level_pct is null then 'alarm_level_pct:type' end,
-            case when alarm_level_pct < 0 then 'alarm_level_pct:minimum' end,
-            case when alarm_level_pct > 100 then 'alarm_level_pct:maximum' end,
-            case when installed_date__sent is not null and installed_date is null then 'installed_date:type' end,
-            case when modified_at__sent is null and _malformed is null then 'modified_at:required' end,
-            case when modified_at__sent is not null and modified_at is null then 'modified_at:type' end
-        ), '') as _broken_rules
+        {{ broken_rules([
+            ('row:malformed', "_malformed is not null"),
+            ('device_id:required', "device_id is null and _malformed is null"),
+            ('device_name_zh:required', "device_name_zh is null and _malformed is null"),
+            ('community_code:required', "community_code is null and _malformed is null"),
+            ('community_code:pattern', "not " ~ re_like('community_code', '^[0-9]{12}$')),
+            ('building_code:pattern', "not " ~ re_like('building_code', '^[0-9]{19}$')),
+            ('cadence_minutes:required', "cadence_minutes__sent is null and _malformed is null"),
+            ('cadence_minutes:type', "cadence_minutes__sent is not null and cadence_minutes is null"),
+            ('cadence_minutes:minimum', "cadence_minutes < 1"),
+            ('cadence_minutes:maximum', "cadence_minutes > 1440"),
+            ('alarm_level_pct:type', "alarm_level_pct__sent is not null and alarm_level_pct is null"),
+            ('alarm_level_pct:minimum', "alarm_level_pct < 0"),
+            ('alarm_level_pct:maximum', "alarm_level_pct > 100"),
+            ('installed_date:type', "installed_date__sent is not null and installed_date is null"),
+            ('modified_at:required', "modified_at__sent is null and _malformed is null"),
+            ('modified_at:type', "modified_at__sent is not null and modified_at is null"),
+        ]) }} as _broken_rules
     from typed
 
 ),

@@ -52,21 +52,21 @@ judged as (
 
     select
         *,
-        nullif(concat_ws(',',
-            case when _malformed is not null then 'row:malformed' end,
-            case when alarm_id is null and _malformed is null then 'alarm_id:required' end,
-            case when not {{ re_like('alarm_id', '^FA[0-9]{8}$') }} then 'alarm_id:pattern' end,
-            case when device_id is null and _malformed is null then 'device_id:required' end,
-            case when raised_at__sent is null and _malformed is null then 'raised_at:required' end,
-            case when raised_at__sent is not null and raised_at is null then 'raised_at:type' end,
-            case when cleared_at__sent is not null and cleared_at is null then 'cleared_at:type' end,
-            case when alarm_kind is null and _malformed is null then 'alarm_kind:required' end,
-            case when alarm_kind not in ('smoke', 'heat', 'manual') then 'alarm_kind:values' end,
-            case when outcome not in ('fire', 'false_alarm', 'test') then 'outcome:values' end,
-            case when updated_at__sent is null and _malformed is null then 'updated_at:required' end,
-            case when updated_at__sent is not null and updated_at is null then 'updated_at:type' end,
-            case when raised_at > window_until + interval 1 day then 'raised_at:in_future' end
-        ), '') as _broken_rules
+        {{ broken_rules([
+            ('row:malformed', "_malformed is not null"),
+            ('alarm_id:required', "alarm_id is null and _malformed is null"),
+            ('alarm_id:pattern', "not " ~ re_like('alarm_id', '^FA[0-9]{8}$')),
+            ('device_id:required', "device_id is null and _malformed is null"),
+            ('raised_at:required', "raised_at__sent is null and _malformed is null"),
+            ('raised_at:type', "raised_at__sent is not null and raised_at is null"),
+            ('cleared_at:type', "cleared_at__sent is not null and cleared_at is null"),
+            ('alarm_kind:required', "alarm_kind is null and _malformed is null"),
+            ('alarm_kind:values', "alarm_kind not in ('smoke', 'heat', 'manual')"),
+            ('outcome:values', "outcome not in ('fire', 'false_alarm', 'test')"),
+            ('updated_at:required', "updated_at__sent is null and _malformed is null"),
+            ('updated_at:type', "updated_at__sent is not null and updated_at is null"),
+            ('raised_at:in_future', "raised_at > window_until + interval 1 day"),
+        ]) }} as _broken_rules
     from typed
 
 ),

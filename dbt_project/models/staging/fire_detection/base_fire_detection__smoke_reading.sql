@@ -47,24 +47,24 @@ judged as (
 
     select
         *,
-        nullif(concat_ws(',',
-            case when _malformed is not null then 'row:malformed' end,
-            case when device_id is null and _malformed is null then 'device_id:required' end,
-            case when observed_at__sent is null and _malformed is null then 'observed_at:required' end,
-            case when observed_at__sent is not null and observed_at is null then 'observed_at:type' end,
-            case when smoke_obscuration_pct__sent is null and _malformed is null then 'smoke_obscuration_pct:required' end,
-            case when smoke_obscuration_pct__sent is not null and smoke_obscuration_pct is null then 'smoke_obscuration_pct:type' end,
-            case when smoke_obscuration_pct < 0 then 'smoke_obscuration_pct:minimum' end,
-            case when smoke_obscuration_pct > 100 then 'smoke_obscuration_pct:maximum' end,
-            case when temperature_celsius__sent is not null and temperature_celsius is null then 'temperature_celsius:type' end,
-            case when temperature_celsius < -30 then 'temperature_celsius:minimum' end,
-            case when temperature_celsius > 150 then 'temperature_celsius:maximum' end,
-            case when battery_pct__sent is not null and battery_pct is null then 'battery_pct:type' end,
-            case when battery_pct < 0 then 'battery_pct:minimum' end,
-            case when battery_pct > 100 then 'battery_pct:maximum' end,
-            case when observed_at > window_until + interval 1 day then 'observed_at:in_future' end,
-            case when observed_at < window_since - interval 35 day then 'observed_at:too_late' end
-        ), '') as _broken_rules
+        {{ broken_rules([
+            ('row:malformed', "_malformed is not null"),
+            ('device_id:required', "device_id is null and _malformed is null"),
+            ('observed_at:required', "observed_at__sent is null and _malformed is null"),
+            ('observed_at:type', "observed_at__sent is not null and observed_at is null"),
+            ('smoke_obscuration_pct:required', "smoke_obscuration_pct__sent is null and _malformed is null"),
+            ('smoke_obscuration_pct:type', "smoke_obscuration_pct__sent is not null and smoke_obscuration_pct is null"),
+            ('smoke_obscuration_pct:minimum', "smoke_obscuration_pct < 0"),
+            ('smoke_obscuration_pct:maximum', "smoke_obscuration_pct > 100"),
+            ('temperature_celsius:type', "temperature_celsius__sent is not null and temperature_celsius is null"),
+            ('temperature_celsius:minimum', "temperature_celsius < -30"),
+            ('temperature_celsius:maximum', "temperature_celsius > 150"),
+            ('battery_pct:type', "battery_pct__sent is not null and battery_pct is null"),
+            ('battery_pct:minimum', "battery_pct < 0"),
+            ('battery_pct:maximum', "battery_pct > 100"),
+            ('observed_at:in_future', "observed_at > window_until + interval 1 day"),
+            ('observed_at:too_late', "observed_at < window_since - interval 35 day"),
+        ]) }} as _broken_rules
     from typed
 
 ),

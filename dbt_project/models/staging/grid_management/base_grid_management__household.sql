@@ -58,22 +58,22 @@ judged as (
 
     select
         *,
-        nullif(concat_ws(',',
-            case when _malformed is not null then 'row:malformed' end,
-            case when household_code is null and _malformed is null then 'household_code:required' end,
-            case when building_code is null and _malformed is null then 'building_code:required' end,
-            case when not {{ re_like('building_code', '^[0-9]{19}$') }} then 'building_code:pattern' end,
-            case when member_count__sent is not null and member_count is null then 'member_count:type' end,
-            case when member_count < 0 then 'member_count:minimum' end,
-            case when member_count > 30 then 'member_count:maximum' end,
-            case when is_rented__sent is not null and is_rented is null then 'is_rented:type' end,
-            case when community_code is null and _malformed is null then 'community_code:required' end,
-            case when not {{ re_like('community_code', '^[0-9]{12}$') }} then 'community_code:pattern' end,
-            case when grid_code is null and _malformed is null then 'grid_code:required' end,
-            case when not {{ re_like('grid_code', '^[0-9]{3}$') }} then 'grid_code:pattern' end,
-            case when updated_at__sent is null and _malformed is null then 'updated_at:required' end,
-            case when updated_at__sent is not null and updated_at is null then 'updated_at:type' end
-        ), '') as _broken_rules
+        {{ broken_rules([
+            ('row:malformed', "_malformed is not null"),
+            ('household_code:required', "household_code is null and _malformed is null"),
+            ('building_code:required', "building_code is null and _malformed is null"),
+            ('building_code:pattern', "not " ~ re_like('building_code', '^[0-9]{19}$')),
+            ('member_count:type', "member_count__sent is not null and member_count is null"),
+            ('member_count:minimum', "member_count < 0"),
+            ('member_count:maximum', "member_count > 30"),
+            ('is_rented:type', "is_rented__sent is not null and is_rented is null"),
+            ('community_code:required', "community_code is null and _malformed is null"),
+            ('community_code:pattern', "not " ~ re_like('community_code', '^[0-9]{12}$')),
+            ('grid_code:required', "grid_code is null and _malformed is null"),
+            ('grid_code:pattern', "not " ~ re_like('grid_code', '^[0-9]{3}$')),
+            ('updated_at:required', "updated_at__sent is null and _malformed is null"),
+            ('updated_at:type', "updated_at__sent is not null and updated_at is null"),
+        ]) }} as _broken_rules
     from typed
 
 ),

@@ -62,24 +62,24 @@ judged as (
 
     select
         *,
-        nullif(concat_ws(',',
-            case when _malformed is not null then 'row:malformed' end,
-            case when rented_housing_id is null and _malformed is null then 'rented_housing_id:required' end,
-            case when household_code is null and _malformed is null then 'household_code:required' end,
-            case when room_count__sent is not null and room_count is null then 'room_count:type' end,
-            case when room_count < 1 then 'room_count:minimum' end,
-            case when room_count > 60 then 'room_count:maximum' end,
-            case when tenant_count__sent is not null and tenant_count is null then 'tenant_count:type' end,
-            case when tenant_count < 0 then 'tenant_count:minimum' end,
-            case when tenant_count > 120 then 'tenant_count:maximum' end,
-            case when fire_checked_date__sent is not null and fire_checked_date is null then 'fire_checked_date:type' end,
-            case when community_code is null and _malformed is null then 'community_code:required' end,
-            case when not {{ re_like('community_code', '^[0-9]{12}$') }} then 'community_code:pattern' end,
-            case when grid_code is null and _malformed is null then 'grid_code:required' end,
-            case when not {{ re_like('grid_code', '^[0-9]{3}$') }} then 'grid_code:pattern' end,
-            case when updated_at__sent is null and _malformed is null then 'updated_at:required' end,
-            case when updated_at__sent is not null and updated_at is null then 'updated_at:type' end
-        ), '') as _broken_rules
+        {{ broken_rules([
+            ('row:malformed', "_malformed is not null"),
+            ('rented_housing_id:required', "rented_housing_id is null and _malformed is null"),
+            ('household_code:required', "household_code is null and _malformed is null"),
+            ('room_count:type', "room_count__sent is not null and room_count is null"),
+            ('room_count:minimum', "room_count < 1"),
+            ('room_count:maximum', "room_count > 60"),
+            ('tenant_count:type', "tenant_count__sent is not null and tenant_count is null"),
+            ('tenant_count:minimum', "tenant_count < 0"),
+            ('tenant_count:maximum', "tenant_count > 120"),
+            ('fire_checked_date:type', "fire_checked_date__sent is not null and fire_checked_date is null"),
+            ('community_code:required', "community_code is null and _malformed is null"),
+            ('community_code:pattern', "not " ~ re_like('community_code', '^[0-9]{12}$')),
+            ('grid_code:required', "grid_code is null and _malformed is null"),
+            ('grid_code:pattern', "not " ~ re_like('grid_code', '^[0-9]{3}$')),
+            ('updated_at:required', "updated_at__sent is null and _malformed is null"),
+            ('updated_at:type', "updated_at__sent is not null and updated_at is null"),
+        ]) }} as _broken_rules
     from typed
 
 ),

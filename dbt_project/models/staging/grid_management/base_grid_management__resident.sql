@@ -63,22 +63,22 @@ judged as (
 
     select
         *,
-        nullif(concat_ws(',',
-            case when _malformed is not null then 'row:malformed' end,
-            case when resident_id is null and _malformed is null then 'resident_id:required' end,
-            case when resident_name is null and _malformed is null then 'resident_name:required' end,
-            case when id_number is null and _malformed is null then 'id_number:required' end,
-            case when gender not in ('男', '女') then 'gender:values' end,
-            case when birth_date__sent is not null and birth_date is null then 'birth_date:type' end,
-            case when residence_type is null and _malformed is null then 'residence_type:required' end,
-            case when residence_type not in ('户籍', '流动') then 'residence_type:values' end,
-            case when community_code is null and _malformed is null then 'community_code:required' end,
-            case when not {{ re_like('community_code', '^[0-9]{12}$') }} then 'community_code:pattern' end,
-            case when grid_code is null and _malformed is null then 'grid_code:required' end,
-            case when not {{ re_like('grid_code', '^[0-9]{3}$') }} then 'grid_code:pattern' end,
-            case when updated_at__sent is null and _malformed is null then 'updated_at:required' end,
-            case when updated_at__sent is not null and updated_at is null then 'updated_at:type' end
-        ), '') as _broken_rules
+        {{ broken_rules([
+            ('row:malformed', "_malformed is not null"),
+            ('resident_id:required', "resident_id is null and _malformed is null"),
+            ('resident_name:required', "resident_name is null and _malformed is null"),
+            ('id_number:required', "id_number is null and _malformed is null"),
+            ('gender:values', "gender not in ('男', '女')"),
+            ('birth_date:type', "birth_date__sent is not null and birth_date is null"),
+            ('residence_type:required', "residence_type is null and _malformed is null"),
+            ('residence_type:values', "residence_type not in ('户籍', '流动')"),
+            ('community_code:required', "community_code is null and _malformed is null"),
+            ('community_code:pattern', "not " ~ re_like('community_code', '^[0-9]{12}$')),
+            ('grid_code:required', "grid_code is null and _malformed is null"),
+            ('grid_code:pattern', "not " ~ re_like('grid_code', '^[0-9]{3}$')),
+            ('updated_at:required', "updated_at__sent is null and _malformed is null"),
+            ('updated_at:type', "updated_at__sent is not null and updated_at is null"),
+        ]) }} as _broken_rules
     from typed
 
 ),

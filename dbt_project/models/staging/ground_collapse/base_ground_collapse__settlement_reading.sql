@@ -46,21 +46,21 @@ judged as (
 
     select
         *,
-        nullif(concat_ws(',',
-            case when _malformed is not null then 'row:malformed' end,
-            case when point_code is null and _malformed is null then 'point_code:required' end,
-            case when measured_date__sent is null and _malformed is null then 'measured_date:required' end,
-            case when measured_date__sent is not null and measured_date is null then 'measured_date:type' end,
-            case when community_name is null and _malformed is null then 'community_name:required' end,
-            case when settlement_mm__sent is null and _malformed is null then 'settlement_mm:required' end,
-            case when settlement_mm__sent is not null and settlement_mm is null then 'settlement_mm:type' end,
-            case when settlement_mm < -200 then 'settlement_mm:minimum' end,
-            case when settlement_mm > 200 then 'settlement_mm:maximum' end,
-            case when cumulative_mm__sent is not null and cumulative_mm is null then 'cumulative_mm:type' end,
-            case when cumulative_mm < -1000 then 'cumulative_mm:minimum' end,
-            case when cumulative_mm > 1000 then 'cumulative_mm:maximum' end,
-            case when cast(measured_date as {{ ts_type() }}) > window_until + interval 1 day then 'measured_date:in_future' end
-        ), '') as _broken_rules
+        {{ broken_rules([
+            ('row:malformed', "_malformed is not null"),
+            ('point_code:required', "point_code is null and _malformed is null"),
+            ('measured_date:required', "measured_date__sent is null and _malformed is null"),
+            ('measured_date:type', "measured_date__sent is not null and measured_date is null"),
+            ('community_name:required', "community_name is null and _malformed is null"),
+            ('settlement_mm:required', "settlement_mm__sent is null and _malformed is null"),
+            ('settlement_mm:type', "settlement_mm__sent is not null and settlement_mm is null"),
+            ('settlement_mm:minimum', "settlement_mm < -200"),
+            ('settlement_mm:maximum', "settlement_mm > 200"),
+            ('cumulative_mm:type', "cumulative_mm__sent is not null and cumulative_mm is null"),
+            ('cumulative_mm:minimum', "cumulative_mm < -1000"),
+            ('cumulative_mm:maximum', "cumulative_mm > 1000"),
+            ('measured_date:in_future', "cast(measured_date as " ~ ts_type() ~ ") > window_until + interval 1 day"),
+        ]) }} as _broken_rules
     from typed
 
 ),

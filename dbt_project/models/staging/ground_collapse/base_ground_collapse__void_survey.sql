@@ -56,23 +56,23 @@ judged as (
 
     select
         *,
-        nullif(concat_ws(',',
-            case when _malformed is not null then 'row:malformed' end,
-            case when void_code is null and _malformed is null then 'void_code:required' end,
-            case when not {{ re_like('void_code', '^KD[0-9]{8}$') }} then 'void_code:pattern' end,
-            case when community_name is null and _malformed is null then 'community_name:required' end,
-            case when surveyed_date__sent is null and _malformed is null then 'surveyed_date:required' end,
-            case when surveyed_date__sent is not null and surveyed_date is null then 'surveyed_date:type' end,
-            case when grade_text is null and _malformed is null then 'grade_text:required' end,
-            case when depth_m__sent is not null and depth_m is null then 'depth_m:type' end,
-            case when depth_m < 0 then 'depth_m:minimum' end,
-            case when depth_m > 50 then 'depth_m:maximum' end,
-            case when area_m2__sent is not null and area_m2 is null then 'area_m2:type' end,
-            case when area_m2 < 0 then 'area_m2:minimum' end,
-            case when area_m2 > 10000 then 'area_m2:maximum' end,
-            case when treated_date__sent is not null and treated_date is null then 'treated_date:type' end,
-            case when cast(surveyed_date as {{ ts_type() }}) > window_until + interval 1 day then 'surveyed_date:in_future' end
-        ), '') as _broken_rules
+        {{ broken_rules([
+            ('row:malformed', "_malformed is not null"),
+            ('void_code:required', "void_code is null and _malformed is null"),
+            ('void_code:pattern', "not " ~ re_like('void_code', '^KD[0-9]{8}$')),
+            ('community_name:required', "community_name is null and _malformed is null"),
+            ('surveyed_date:required', "surveyed_date__sent is null and _malformed is null"),
+            ('surveyed_date:type', "surveyed_date__sent is not null and surveyed_date is null"),
+            ('grade_text:required', "grade_text is null and _malformed is null"),
+            ('depth_m:type', "depth_m__sent is not null and depth_m is null"),
+            ('depth_m:minimum', "depth_m < 0"),
+            ('depth_m:maximum', "depth_m > 50"),
+            ('area_m2:type', "area_m2__sent is not null and area_m2 is null"),
+            ('area_m2:minimum', "area_m2 < 0"),
+            ('area_m2:maximum', "area_m2 > 10000"),
+            ('treated_date:type', "treated_date__sent is not null and treated_date is null"),
+            ('surveyed_date:in_future', "cast(surveyed_date as " ~ ts_type() ~ ") > window_until + interval 1 day"),
+        ]) }} as _broken_rules
     from typed
 
 ),

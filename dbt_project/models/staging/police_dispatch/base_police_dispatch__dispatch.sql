@@ -78,25 +78,25 @@ judged as (
 
     select
         *,
-        nullif(concat_ws(',',
-            case when _malformed is not null then 'row:malformed' end,
-            case when dispatch_id is null and _malformed is null then 'dispatch_id:required' end,
-            case when not {{ re_like('dispatch_id', '^PD[0-9]{10}$') }} then 'dispatch_id:pattern' end,
-            case when case_type_code is null and _malformed is null then 'case_type_code:required' end,
-            case when community_code is null and _malformed is null then 'community_code:required' end,
-            case when not {{ re_like('community_code', '^[0-9]{12}$') }} then 'community_code:pattern' end,
-            case when received_at__sent is null and _malformed is null then 'received_at:required' end,
-            case when received_at__sent is not null and received_at is null then 'received_at:type' end,
-            case when dispatched_at__sent is not null and dispatched_at is null then 'dispatched_at:type' end,
-            case when arrived_at__sent is not null and arrived_at is null then 'arrived_at:type' end,
-            case when closed_at__sent is not null and closed_at is null then 'closed_at:type' end,
-            case when status is null and _malformed is null then 'status:required' end,
-            case when status not in ('received', 'dispatched', 'arrived', 'closed') then 'status:values' end,
-            case when call_channel not in ('110', 'patrol', 'transfer') then 'call_channel:values' end,
-            case when change_number__sent is null and _malformed is null then 'change_number:required' end,
-            case when change_number__sent is not null and change_number is null then 'change_number:type' end,
-            case when received_at > window_until + interval 1 day then 'received_at:in_future' end
-        ), '') as _broken_rules
+        {{ broken_rules([
+            ('row:malformed', "_malformed is not null"),
+            ('dispatch_id:required', "dispatch_id is null and _malformed is null"),
+            ('dispatch_id:pattern', "not " ~ re_like('dispatch_id', '^PD[0-9]{10}$')),
+            ('case_type_code:required', "case_type_code is null and _malformed is null"),
+            ('community_code:required', "community_code is null and _malformed is null"),
+            ('community_code:pattern', "not " ~ re_like('community_code', '^[0-9]{12}$')),
+            ('received_at:required', "received_at__sent is null and _malformed is null"),
+            ('received_at:type', "received_at__sent is not null and received_at is null"),
+            ('dispatched_at:type', "dispatched_at__sent is not null and dispatched_at is null"),
+            ('arrived_at:type', "arrived_at__sent is not null and arrived_at is null"),
+            ('closed_at:type', "closed_at__sent is not null and closed_at is null"),
+            ('status:required', "status is null and _malformed is null"),
+            ('status:values', "status not in ('received', 'dispatched', 'arrived', 'closed')"),
+            ('call_channel:values', "call_channel not in ('110', 'patrol', 'transfer')"),
+            ('change_number:required', "change_number__sent is null and _malformed is null"),
+            ('change_number:type', "change_number__sent is not null and change_number is null"),
+            ('received_at:in_future', "received_at > window_until + interval 1 day"),
+        ]) }} as _broken_rules
     from typed
 
 ),

@@ -47,23 +47,23 @@ judged as (
 
     select
         *,
-        nullif(concat_ws(',',
-            case when _malformed is not null then 'row:malformed' end,
-            case when patrol_date__sent is null and _malformed is null then 'patrol_date:required' end,
-            case when patrol_date__sent is not null and patrol_date is null then 'patrol_date:type' end,
-            case when community_code is null and _malformed is null then 'community_code:required' end,
-            case when not {{ re_like('community_code', '^[0-9]{12}$') }} then 'community_code:pattern' end,
-            case when patrol_hours__sent is null and _malformed is null then 'patrol_hours:required' end,
-            case when patrol_hours__sent is not null and patrol_hours is null then 'patrol_hours:type' end,
-            case when patrol_hours < 0 then 'patrol_hours:minimum' end,
-            case when patrol_hours > 2400 then 'patrol_hours:maximum' end,
-            case when officer_count__sent is not null and officer_count is null then 'officer_count:type' end,
-            case when officer_count < 0 then 'officer_count:minimum' end,
-            case when officer_count > 1000 then 'officer_count:maximum' end,
-            case when updated_at__sent is null and _malformed is null then 'updated_at:required' end,
-            case when updated_at__sent is not null and updated_at is null then 'updated_at:type' end,
-            case when cast(patrol_date as {{ ts_type() }}) > window_until + interval 1 day then 'patrol_date:in_future' end
-        ), '') as _broken_rules
+        {{ broken_rules([
+            ('row:malformed', "_malformed is not null"),
+            ('patrol_date:required', "patrol_date__sent is null and _malformed is null"),
+            ('patrol_date:type', "patrol_date__sent is not null and patrol_date is null"),
+            ('community_code:required', "community_code is null and _malformed is null"),
+            ('community_code:pattern', "not " ~ re_like('community_code', '^[0-9]{12}$')),
+            ('patrol_hours:required', "patrol_hours__sent is null and _malformed is null"),
+            ('patrol_hours:type', "patrol_hours__sent is not null and patrol_hours is null"),
+            ('patrol_hours:minimum', "patrol_hours < 0"),
+            ('patrol_hours:maximum', "patrol_hours > 2400"),
+            ('officer_count:type', "officer_count__sent is not null and officer_count is null"),
+            ('officer_count:minimum', "officer_count < 0"),
+            ('officer_count:maximum', "officer_count > 1000"),
+            ('updated_at:required', "updated_at__sent is null and _malformed is null"),
+            ('updated_at:type', "updated_at__sent is not null and updated_at is null"),
+            ('patrol_date:in_future', "cast(patrol_date as " ~ ts_type() ~ ") > window_until + interval 1 day"),
+        ]) }} as _broken_rules
     from typed
 
 ),

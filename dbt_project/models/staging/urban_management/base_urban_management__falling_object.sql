@@ -57,22 +57,22 @@ judged as (
 
     select
         *,
-        nullif(concat_ws(',',
-            case when _malformed is not null then 'row:malformed' end,
-            case when falling_object_id is null and _malformed is null then 'falling_object_id:required' end,
-            case when building_code is null and _malformed is null then 'building_code:required' end,
-            case when not {{ re_like('building_code', '^[0-9]{19}$') }} then 'building_code:pattern' end,
-            case when detected_at__sent is null and _malformed is null then 'detected_at:required' end,
-            case when detected_at__sent is not null and detected_at is null then 'detected_at:type' end,
-            case when floor_estimate__sent is not null and floor_estimate is null then 'floor_estimate:type' end,
-            case when floor_estimate < 1 then 'floor_estimate:minimum' end,
-            case when floor_estimate > 150 then 'floor_estimate:maximum' end,
-            case when is_confirmed__sent is not null and is_confirmed is null then 'is_confirmed:type' end,
-            case when handled_at__sent is not null and handled_at is null then 'handled_at:type' end,
-            case when updated_at__sent is null and _malformed is null then 'updated_at:required' end,
-            case when updated_at__sent is not null and updated_at is null then 'updated_at:type' end,
-            case when detected_at > window_until + interval 1 day then 'detected_at:in_future' end
-        ), '') as _broken_rules
+        {{ broken_rules([
+            ('row:malformed', "_malformed is not null"),
+            ('falling_object_id:required', "falling_object_id is null and _malformed is null"),
+            ('building_code:required', "building_code is null and _malformed is null"),
+            ('building_code:pattern', "not " ~ re_like('building_code', '^[0-9]{19}$')),
+            ('detected_at:required', "detected_at__sent is null and _malformed is null"),
+            ('detected_at:type', "detected_at__sent is not null and detected_at is null"),
+            ('floor_estimate:type', "floor_estimate__sent is not null and floor_estimate is null"),
+            ('floor_estimate:minimum', "floor_estimate < 1"),
+            ('floor_estimate:maximum', "floor_estimate > 150"),
+            ('is_confirmed:type', "is_confirmed__sent is not null and is_confirmed is null"),
+            ('handled_at:type', "handled_at__sent is not null and handled_at is null"),
+            ('updated_at:required', "updated_at__sent is null and _malformed is null"),
+            ('updated_at:type', "updated_at__sent is not null and updated_at is null"),
+            ('detected_at:in_future', "detected_at > window_until + interval 1 day"),
+        ]) }} as _broken_rules
     from typed
 
 ),

@@ -47,13 +47,13 @@ judged as (
 
     select
         *,
-        nullif(concat_ws(',',
-            case when _malformed is not null then 'row:malformed' end,
-            case when service_code is null and _malformed is null then 'service_code:required' end,
-            case when service_name is null and _malformed is null then 'service_name:required' end,
-            case when has_metadata__sent is not null and has_metadata is null then 'has_metadata:type' end,
-            case when service_type not in ('realtime', 'batch', 'blackbox') then 'service_type:values' end
-        ), '') as _broken_rules
+        {{ broken_rules([
+            ('row:malformed', "_malformed is not null"),
+            ('service_code:required', "service_code is null and _malformed is null"),
+            ('service_name:required', "service_name is null and _malformed is null"),
+            ('has_metadata:type', "has_metadata__sent is not null and has_metadata is null"),
+            ('service_type:values', "service_type not in ('realtime', 'batch', 'blackbox')"),
+        ]) }} as _broken_rules
     from typed
 
 ),

@@ -39,18 +39,18 @@ judged as (
 
     select
         *,
-        nullif(concat_ws(',',
-            case when _malformed is not null then 'row:malformed' end,
-            case when device_id is null and _malformed is null then 'device_id:required' end,
-            case when observed_at__sent is null and _malformed is null then 'observed_at:required' end,
-            case when observed_at__sent is not null and observed_at is null then 'observed_at:type' end,
-            case when rain_mm__sent is null and _malformed is null then 'rain_mm:required' end,
-            case when rain_mm__sent is not null and rain_mm is null then 'rain_mm:type' end,
-            case when rain_mm < 0 then 'rain_mm:minimum' end,
-            case when rain_mm > 60 then 'rain_mm:maximum' end,
-            case when observed_at > window_until + interval 1 day then 'observed_at:in_future' end,
-            case when observed_at < window_since - interval 35 day then 'observed_at:too_late' end
-        ), '') as _broken_rules
+        {{ broken_rules([
+            ('row:malformed', "_malformed is not null"),
+            ('device_id:required', "device_id is null and _malformed is null"),
+            ('observed_at:required', "observed_at__sent is null and _malformed is null"),
+            ('observed_at:type', "observed_at__sent is not null and observed_at is null"),
+            ('rain_mm:required', "rain_mm__sent is null and _malformed is null"),
+            ('rain_mm:type', "rain_mm__sent is not null and rain_mm is null"),
+            ('rain_mm:minimum', "rain_mm < 0"),
+            ('rain_mm:maximum', "rain_mm > 60"),
+            ('observed_at:in_future', "observed_at > window_until + interval 1 day"),
+            ('observed_at:too_late', "observed_at < window_since - interval 35 day"),
+        ]) }} as _broken_rules
     from typed
 
 ),

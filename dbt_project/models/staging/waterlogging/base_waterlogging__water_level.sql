@@ -43,21 +43,21 @@ judged as (
 
     select
         *,
-        nullif(concat_ws(',',
-            case when _malformed is not null then 'row:malformed' end,
-            case when device_id is null and _malformed is null then 'device_id:required' end,
-            case when observed_at__sent is null and _malformed is null then 'observed_at:required' end,
-            case when observed_at__sent is not null and observed_at is null then 'observed_at:type' end,
-            case when water_level_m__sent is null and _malformed is null then 'water_level_m:required' end,
-            case when water_level_m__sent is not null and water_level_m is null then 'water_level_m:type' end,
-            case when water_level_m < -0.5 then 'water_level_m:minimum' end,
-            case when water_level_m > 5 then 'water_level_m:maximum' end,
-            case when battery_pct__sent is not null and battery_pct is null then 'battery_pct:type' end,
-            case when battery_pct < 0 then 'battery_pct:minimum' end,
-            case when battery_pct > 100 then 'battery_pct:maximum' end,
-            case when observed_at > window_until + interval 1 day then 'observed_at:in_future' end,
-            case when observed_at < window_since - interval 35 day then 'observed_at:too_late' end
-        ), '') as _broken_rules
+        {{ broken_rules([
+            ('row:malformed', "_malformed is not null"),
+            ('device_id:required', "device_id is null and _malformed is null"),
+            ('observed_at:required', "observed_at__sent is null and _malformed is null"),
+            ('observed_at:type', "observed_at__sent is not null and observed_at is null"),
+            ('water_level_m:required', "water_level_m__sent is null and _malformed is null"),
+            ('water_level_m:type', "water_level_m__sent is not null and water_level_m is null"),
+            ('water_level_m:minimum', "water_level_m < -0.5"),
+            ('water_level_m:maximum', "water_level_m > 5"),
+            ('battery_pct:type', "battery_pct__sent is not null and battery_pct is null"),
+            ('battery_pct:minimum', "battery_pct < 0"),
+            ('battery_pct:maximum', "battery_pct > 100"),
+            ('observed_at:in_future', "observed_at > window_until + interval 1 day"),
+            ('observed_at:too_late', "observed_at < window_since - interval 35 day"),
+        ]) }} as _broken_rules
     from typed
 
 ),

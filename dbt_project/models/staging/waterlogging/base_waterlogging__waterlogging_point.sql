@@ -62,25 +62,25 @@ judged as (
 
     select
         *,
-        nullif(concat_ws(',',
-            case when _malformed is not null then 'row:malformed' end,
-            case when device_id is null and _malformed is null then 'device_id:required' end,
-            case when device_name_zh is null and _malformed is null then 'device_name_zh:required' end,
-            case when device_type is null and _malformed is null then 'device_type:required' end,
-            case when device_type not in ('water_level', 'rain_gauge') then 'device_type:values' end,
-            case when community_code is null and _malformed is null then 'community_code:required' end,
-            case when not {{ re_like('community_code', '^[0-9]{12}$') }} then 'community_code:pattern' end,
-            case when cadence_minutes__sent is null and _malformed is null then 'cadence_minutes:required' end,
-            case when cadence_minutes__sent is not null and cadence_minutes is null then 'cadence_minutes:type' end,
-            case when cadence_minutes < 1 then 'cadence_minutes:minimum' end,
-            case when cadence_minutes > 1440 then 'cadence_minutes:maximum' end,
-            case when alarm_level_m__sent is not null and alarm_level_m is null then 'alarm_level_m:type' end,
-            case when alarm_level_m < 0 then 'alarm_level_m:minimum' end,
-            case when alarm_level_m > 5 then 'alarm_level_m:maximum' end,
-            case when installed_date__sent is not null and installed_date is null then 'installed_date:type' end,
-            case when modified_at__sent is null and _malformed is null then 'modified_at:required' end,
-            case when modified_at__sent is not null and modified_at is null then 'modified_at:type' end
-        ), '') as _broken_rules
+        {{ broken_rules([
+            ('row:malformed', "_malformed is not null"),
+            ('device_id:required', "device_id is null and _malformed is null"),
+            ('device_name_zh:required', "device_name_zh is null and _malformed is null"),
+            ('device_type:required', "device_type is null and _malformed is null"),
+            ('device_type:values', "device_type not in ('water_level', 'rain_gauge')"),
+            ('community_code:required', "community_code is null and _malformed is null"),
+            ('community_code:pattern', "not " ~ re_like('community_code', '^[0-9]{12}$')),
+            ('cadence_minutes:required', "cadence_minutes__sent is null and _malformed is null"),
+            ('cadence_minutes:type', "cadence_minutes__sent is not null and cadence_minutes is null"),
+            ('cadence_minutes:minimum', "cadence_minutes < 1"),
+            ('cadence_minutes:maximum', "cadence_minutes > 1440"),
+            ('alarm_level_m:type', "alarm_level_m__sent is not null and alarm_level_m is null"),
+            ('alarm_level_m:minimum', "alarm_level_m < 0"),
+            ('alarm_level_m:maximum', "alarm_level_m > 5"),
+            ('installed_date:type', "installed_date__sent is not null and installed_date is null"),
+            ('modified_at:required', "modified_at__sent is null and _malformed is null"),
+            ('modified_at:type', "modified_at__sent is not null and modified_at is null"),
+        ]) }} as _broken_rules
     from typed
 
 ),
