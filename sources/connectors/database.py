@@ -43,7 +43,7 @@ from sources.catalogue import Entity
 from sources.connectors.dialects import DIALECTS, LOCAL, Database, DatabaseFault, TableColumn
 from sources.connectors.engine import in_memory, literal, quoted
 from sources.errors import PullError
-from sources.landing import LoadWriter, Manifest, write_part
+from sources.landing import LoadWriter, Manifest, row_numbers, write_part
 from sources.protect import identifier_key, is_protected, keyed_hashes
 from sources.settings import of_system
 
@@ -316,6 +316,6 @@ def _spool(entity: Entity, batches: Iterator[pa.RecordBatch], names: list[str], 
             values = dict(zip(names, batch.columns, strict=True))
             for name in protected:
                 values[name] = pa.array(keyed_hashes(values[name].to_pylist(), key), pa.string())
-            rows = pa.array(range(count, count + batch.num_rows), pa.int64())
+            rows = row_numbers(count, batch.num_rows)
             target.write_batch(pa.RecordBatch.from_arrays([*values.values(), rows], schema=schema))
             count += batch.num_rows

@@ -34,7 +34,7 @@ from sources.connectors.engine import in_memory, literal, quoted
 from sources.connectors.text import as_text, parse
 from sources.connectors.workbooks import ROW, WorkbookFault, read_sheet
 from sources.errors import PullError
-from sources.landing import ROW_GROUP, LoadWriter, Manifest, sha256_of, write_part
+from sources.landing import ROW_GROUP, LoadWriter, Manifest, row_numbers, sha256_of, write_part
 from sources.protect import identifier_key, is_protected, keyed_hash_sql, protect_frame
 from sources.settings import of_system
 
@@ -306,7 +306,7 @@ def _land_csv(
 def _counted(batches: Iterable[pa.RecordBatch], row: int) -> Iterator[pa.RecordBatch]:
     """The batches with ``_row``, counted on from ``row``."""
     for batch in batches:
-        yield batch.append_column("_row", pa.array(range(row, row + batch.num_rows), pa.int64()))
+        yield batch.append_column("_row", row_numbers(row, batch.num_rows))
         row += batch.num_rows
 
 
