@@ -235,7 +235,7 @@ class _ByNumber(_Plan):
         with in_memory() as duck:
             duck.register("rows", rows)
             if self.greatest is None:
-                duck.execute(f"create temp view taken as select {number} as n from rows")
+                duck.execute(f"create temp table taken as select {number} as n from rows")
                 late = []
                 fresh = "select n, lag(n, 1, 0) over (order by n) as earlier from taken where n > 0"
             else:
