@@ -144,6 +144,10 @@ class Entity:
         """Source names of the columns whose values are hashed before anything is written."""
         return tuple(name for c in self.columns if c.is_identifier for name in (c.source_name, *c.synonyms))
 
+    def variable(self, name: str) -> str:
+        """The environment variable that holds a setting of its server: ``SSC_<SYSTEM>_URL``, or ``SSC_<SYSTEM>_<SERVER>_URL``."""
+        return f"SSC_{self.system}_{self.server.setting}{name}".upper()
+
     def column(self, name: str) -> Column:
         return next(c for c in self.columns if c.name == name)
 

@@ -81,10 +81,10 @@ def read(entity: Entity, writer: LoadWriter, cursor: Any, is_backfill: bool) -> 
                 plan = _plan(entity, columns, database, writer, cursor, is_backfill)
                 _spool(entity, database.stream(columns, entity.source, plan.condition), [c.name for c in columns], spool)
     except DatabaseFault as fault:
-        variable = f"SSC_{entity.system.upper()}_{entity.server.setting.upper()}"
+        url, password = entity.variable("url"), entity.variable("password")
         mend = {
-            "{password}": f"set {variable}PASSWORD as the department gave it, and the user in {variable}URL",
-            "{url}": f"check {variable}URL and whether the database is up, then pull again; nothing was lost",
+            "{password}": f"set {password} as the department gave it, and the user in {url}",
+            "{url}": f"check {url} and whether the database is up, then pull again; nothing was lost",
             "": f"compare the database with sources/catalog/{entity.system}.yml",
         }.get(fault.mend, fault.mend)
         tried = f" after {ATTEMPTS} attempts" if fault.passing else ""
@@ -95,7 +95,7 @@ def read(entity: Entity, writer: LoadWriter, cursor: Any, is_backfill: bool) -> 
 
 
 def _connect(entity: Entity) -> AbstractContextManager[Database]:
-    variable = f"SSC_{entity.system.upper()}_{entity.server.setting.upper()}URL"
+    variable = entity.variable("url")
     where, known = f"{entity.system}/{entity.name}", " or ".join(f"{name}://…" for name in DIALECTS)
     try:
         url = make_url(str(of_system(entity.system, f"{entity.server.setting}url")))
@@ -105,7 +105,7 @@ def _connect(entity: Entity) -> AbstractContextManager[Database]:
         raise PullError(f"{variable} names a database that is not known here", where=where, next_step=f"write {known}")
     if url.password:
         raise PullError(
-            f"{variable} holds a password", where=where, next_step=f"take it out, and set {variable.removesuffix('URL')}PASSWORD instead"
+            f"{variable} holds a password", where=where, next_step=f"take it out, and set {entity.variable('password')} instead"
         )
     return DIALECTS[url.get_backend_name()](url, of_system(entity.system, f"{entity.server.setting}password", required=False))
 

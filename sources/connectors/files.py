@@ -112,14 +112,14 @@ def read(entity: Entity, writer: LoadWriter, cursor: dict[str, str] | None, is_b
 
 
 def _folder(entity: Entity) -> Path:
-    url = str(of_system(entity.system, "url"))
+    url = str(of_system(entity.system, f"{entity.server.setting}url"))
     parts = urlsplit(url)
     folder = Path(unquote(parts.path) if parts.scheme == "file" else url)
     if not folder.is_dir():
         raise PullError(
             f"the folder {folder} is not there",
             where=f"{entity.system}/{entity.name}",
-            next_step=f"mount it, or set SSC_{entity.system.upper()}_URL to where the department leaves its files",
+            next_step=f"mount it, or set {entity.variable('url')} to where the department leaves its files",
         )
     return folder
 

@@ -42,8 +42,8 @@ def read(entity: Entity, writer: LoadWriter, cursor: Any, is_backfill: bool) -> 
     Raises:
         PullError: the server refuses, stays down after all retries, or its pages never hold still.
     """
-    url = str(of_system(entity.system, "url")).rstrip("/") + entity.source
-    token = of_system(entity.system, "token", required=False)
+    url = str(of_system(entity.system, f"{entity.server.setting}url")).rstrip("/") + entity.source
+    token = of_system(entity.system, f"{entity.server.setting}token", required=False)
     with httpx.Client(
         timeout=TIMEOUT_SECONDS, headers={"Authorization": f"Bearer {token}"} if token else {}, follow_redirects=False, trust_env=False
     ) as client:
@@ -196,7 +196,7 @@ def _get(entity: Entity, client: httpx.Client, url: str, query: dict[str, Any]) 
     except httpx.HTTPStatusError as error:
         status = error.response.status_code
         mend = (
-            f"renew SSC_{entity.system.upper()}_TOKEN"
+            f"renew {entity.variable('token')}"
             if status in (401, 403)
             else "ask the department whether the system is down, then pull again; nothing was lost"
         )
@@ -208,7 +208,7 @@ def _get(entity: Entity, client: httpx.Client, url: str, query: dict[str, Any]) 
         raise PullError(
             f"no whole answer after {ATTEMPTS} attempts ({type(error).__name__}: {error})",
             where=where,
-            next_step=f"check SSC_{entity.system.upper()}_URL and the network, then pull again; nothing was lost",
+            next_step=f"check {entity.variable('url')} and the network, then pull again; nothing was lost",
         ) from None
     return _Answer(body, response.headers)
 

@@ -123,10 +123,9 @@ def fault_of_collector(entity: Entity) -> tuple[str, str] | None:
         return f"the collector: {state['fault']}", state["next_step"]
     since = datetime.fromisoformat(state["since"])
     if not state["connected"] and datetime.now(UTC) - since > GRACE:
-        variable = f"SSC_{entity.system.upper()}_{entity.server.setting.upper()}URL"
         return (
             f"the collector has not been connected to {state['address']} since {_minute(since)}",
-            f"check the broker and the network, or {variable}; it tries by itself, and what was sent waits at the broker",
+            f"check the broker and the network, or {entity.variable('url')}; it tries by itself, and what was sent waits at the broker",
         )
     return None
 

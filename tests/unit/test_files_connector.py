@@ -162,6 +162,19 @@ def test_a_folder_that_is_not_there_is_one_clear_sentence(monkeypatch: pytest.Mo
         pull(levels, until=T1)
 
 
+def test_a_further_server_has_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, folder: Path, levels: Entity, tmp_path: Path) -> None:
+    other = tmp_path / "archive"
+    other.mkdir()
+    monkeypatch.setenv("SSC_WATERLOGGING_ARCHIVE_URL", str(other))
+    deliver(folder / "water_level_1.ndjson.gz", b'{"refDevice":"first"}\n', T1)
+    deliver(other / "water_level_1.ndjson.gz", b'{"refDevice":"archive"}\n', T1)
+    archive = replace(levels, server=replace(levels.server, name="archive", is_first=False), deliveries=())
+    assert [r["refDevice"] for r in rows(pull(archive, until=T1))] == ["archive"]
+    monkeypatch.setenv("SSC_WATERLOGGING_ARCHIVE_URL", "/nowhere/at/all")
+    with pytest.raises(PullError, match="SSC_WATERLOGGING_ARCHIVE_URL"):
+        pull(archive, until=T2)
+
+
 def test_a_truncated_gzip_is_named_holds_up_no_other_and_is_tried_again(folder: Path, levels: Entity) -> None:
     broken = deliver(folder / "water_level_1.ndjson.gz", b'{"refDevice":"a"}\n' * 50_000, T1)
     whole = broken.read_bytes()
