@@ -7,7 +7,7 @@ Asia/Shanghai, which takes the window of that day again without moving the curso
 asset, whatever days it was pulled for.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.resources import failure, say
+from sources import spool
 from sources.catalogue import Entity, System, is_set_up
 from sources.errors import PullError, SscError
 from sources.landing import Manifest
@@ -101,6 +102,34 @@ def _pull_one(pull: Pull | None, entity: Entity, since: datetime | None, until: 
             where=f"{entity.system}/{entity.name}",
             next_step="this is a fault of the connector: report it with the run's log",
         )
+
+
+def take_messages(context: dg.AssetExecutionContext, systems: Mapping[str, System]) -> None:
+    """What the collector has received becomes loads, for the build that is about to begin: no message waits for its system's next pull.
+
+    What cannot be taken holds up nothing here: that pull says what is wrong, and alerts.
+    """
+    from sources import connectors
+
+    for server in waiting_messages(systems):
+        try:
+            manifest = connectors.pull(server)
+        except SscError as error:
+            say(context, f"messages: {error}")
+            continue
+        say(context, f"messages: {server.system}/{server.name}: {manifest.rows:,} rows up to {manifest.window_until}")
+        context.log_event(dg.AssetMaterialization(asset_key(server.system, server.name), metadata=_metadata([manifest])))
+
+
+def waiting_messages(systems: Mapping[str, System]) -> dict[Entity, list[str]]:
+    """The entities, each as one of its servers delivers it, of whose messages some are in no load; with the names of their segments."""
+    found = {}
+    for system in systems.values():
+        for server in (server for entity in system.entities for server in entity.deliveries if server.server.delivery == "stream"):
+            segments = spool.closed(spool.folder(server.system, server.server.name, server.name))
+            if segments:
+                found[server] = [segment.name for segment in segments]
+    return found
 
 
 def _metadata(manifests: list[Manifest]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration import alerts
+from orchestration.pull import waiting_messages
 from orchestration.release import open_file
 from orchestration.resources import STARTED_BY_COMMAND
 from sources.catalogue import System, is_set_up
@@ -98,7 +99,7 @@ def pending_loads(systems: Mapping[str, System], data: Path) -> list[str]:
 
 
 def run_key(pending: list[str]) -> str:
-    """One warehouse run for one set of pending loads: a refused release is not tried again until something new has landed."""
+    """One warehouse run for one set of pending loads and messages: a refused release is not tried again until something new is there."""
     return hashlib.sha256("\n".join(pending).encode()).hexdigest()[:24]
 
 
@@ -108,7 +109,7 @@ def landing_sensor(systems: Mapping[str, System], job_name: str) -> dg.SensorDef
         job_name=job_name,
         minimum_interval_seconds=LOOK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if are_on() else dg.DefaultSensorStatus.STOPPED,
-        description="Starts the warehouse when loads have landed that no release has taken",
+        description="Starts the warehouse when loads have landed that no release has taken, or messages came that no load has",
     )
     def landed(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         running = context.instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=_UNDER_WAY), limit=1)
@@ -118,8 +119,10 @@ def landing_sensor(systems: Mapping[str, System], job_name: str) -> dg.SensorDef
             pending = pending_loads(systems, data_dir())
         except BuildError as error:
             return dg.SkipReason(str(error))
+        messages = waiting_messages(systems)
+        pending += [f"{of.system}/{of.server.name}/{of.name}/{segment}" for of, segments in messages.items() for segment in segments]
         if not pending:
-            return dg.SkipReason("every load that landed is in the current release")
+            return dg.SkipReason("every load that landed is in the current release, and no message waits")
         return dg.SensorResult([dg.RunRequest(run_key=run_key(pending), tags={"ssc/pending_loads": str(len(pending))})])
 
     return landed

@@ -1,4 +1,5 @@
-"""The warehouse run: dbt over whatever has landed, the gate, the release, and Superset's cache, as assets from left to right.
+"""The warehouse run: dbt over whatever has landed and what the collector has received, the gate, the release, and Superset's cache, as
+assets from left to right.
 
 pull -> base -> staging -> intermediate -> marts -> open_data -> gate -> release -> superset. What a build takes belongs in
 ``build.py``, what a release is in ``release.py``, models and tests in ``dbt_project/``.
@@ -21,7 +22,7 @@ from packaging.version import Version
 
 from orchestration import gate, release, superset
 from orchestration.build import DATABASES, build_lock, dbt_environment, mark_judged, mark_released, prepare
-from orchestration.pull import asset_key
+from orchestration.pull import asset_key, take_messages
 from orchestration.resources import dbt_executable, failure, is_command, manifest, project_dir, say, target_path
 from sources.catalogue import System
 from sources.errors import BuildError, ReleaseRefused, SscError
@@ -107,6 +108,7 @@ def _dbt_build(parsed: Mapping[str, Any], systems: Mapping[str, System]) -> dg.A
         os.environ.update(dbt_environment(data))
         try:
             with build_lock(data):
+                take_messages(context, systems)
                 yield from _build(context, dbt, data, parsed)
         except SscError as error:
             raise failure(error) from error

@@ -192,7 +192,7 @@ def latency(work: Path, say: Callable[[str], None]) -> dict[str, Any]:
         "minutes": minutes,
         "scale": scale,
         "broker": kind.__name__.lower(),
-        "driven_by": "Dagster's schedules (every minute) and its landing sensor",
+        "driven_by": "Dagster's landing sensor and schedules",
         "readings": percentiles(way.readings_s),
         "readings_never_released": len(way.sent),
         "warnings": percentiles(way.warnings_s) if before else "no mart.fct_warning",

@@ -23,8 +23,9 @@ def pull(entity: Entity, *, since: datetime | None = None, until: datetime | Non
     """Pull what is new at the entity's server, or, with ``since``, backfill the window (since, until].
 
     A window without news makes an empty load, so that the clock of the data moves on. A backfill never moves the cursor. Where the
-    clock has not moved on by about the server's frequency since the newest load, that load is returned and the source is not asked.
-    An entity with several servers is pulled from each of ``entity.deliveries``.
+    clock has not moved on by about the server's frequency since the newest load, that load is returned and the source is not asked;
+    messages that the collector has received are there for the taking. An entity with several servers is pulled from each of
+    ``entity.deliveries``.
 
     Raises:
         PullError: the source could not be read; nothing was landed.
@@ -61,7 +62,8 @@ def pull(entity: Entity, *, since: datetime | None = None, until: datetime | Non
             raise PullError("the window is empty", where=where, next_step="give a since that lies before until")
         cursor = None
     elif newest:
-        if until < newest.until + (EARLY * entity.server.frequency if len(entity.deliveries) > 1 else RESOLUTION):
+        is_asked_seldom = len(entity.deliveries) > 1 and entity.server.delivery != "stream"
+        if until < newest.until + (EARLY * entity.server.frequency if is_asked_seldom else RESOLUTION):
             return newest
         since, cursor = newest.until, landing.cursor(entity.system, entity.name, server)
     else:

@@ -24,6 +24,7 @@ from orchestration import gate, release, resources, warehouse
 from orchestration.build import Build
 from orchestration.pull import pull_assets, pull_jobs
 from orchestration.run import PROCESS, RunFailed, end_dead_runs, run_job, run_jobs
+from sources import spool
 from sources.catalogue import Entity, load_catalogue
 from sources.errors import PullError, SscError
 from sources.landing import Landing, Manifest
@@ -306,9 +307,8 @@ def tiny(project: Path, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(warehouse, "prepare", lambda _: Build(1, datetime(2026, 9, 30, 16, tzinfo=UTC), 1, 1, [], True))
     monkeypatch.setattr(gate, "judge_batches", lambda _: verdicts["batches"])
     monkeypatch.setattr(gate, "judge", lambda *_: verdicts["candidate"])
-    return dg.Definitions.merge(
-        dg.Definitions(executor=dg.in_process_executor), warehouse.warehouse_definitions({"tax_filing": SYSTEMS["tax_filing"]})
-    )
+    systems = {name: SYSTEMS[name] for name in ("fire_detection", "tax_filing", "waterlogging")}
+    return dg.Definitions.merge(dg.Definitions(executor=dg.in_process_executor), warehouse.warehouse_definitions(systems))
 
 
 def checks(instance: dg.DagsterInstance, run_id: str) -> dict[str, tuple[bool, str]]:
@@ -340,6 +340,26 @@ def test_warehouse_run_ends_in_a_release(tiny: dg.Definitions, instance: dg.Dags
     assert [passed for name, (passed, _) in said.items() if name.startswith("mart/fct_filing: ")] == [True, True]
     again = run_job("warehouse", on=instance, definitions=tiny)
     assert materialised(instance, again)["release"] | {"seconds": 0} == found["release"] | {"is_new": False, "seconds": 0}
+
+
+def test_a_warehouse_run_takes_what_the_collector_received(
+    tiny: dg.Definitions, instance: dg.DagsterInstance, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before it builds; what cannot be taken holds up neither the other messages nor the build."""
+    folders = [spool.folder(*names) for names in (("waterlogging", "live", "water_level"), ("fire_detection", "live", "smoke_reading"))]
+    for folder in folders:
+        segments = spool.Segments(folder)
+        segments.append([b'{"refDevice":"1"}\n', b'{"refDevice":"2"}\n'])
+        segments.close()
+    [damaged] = spool.closed(folders[1])
+    damaged.write_bytes(b"half a ro")
+    found = materialised(instance, run_job("warehouse", on=instance, definitions=tiny))
+    assert found["waterlogging/water_level"]["dagster/row_count"] == 2 and "release" in found
+    assert not spool.closed(folders[0]) and damaged.exists()
+    said = capsys.readouterr().out
+    assert "messages: fire_detection/smoke_reading" in said and "a closed segment is damaged" in said
+    [load_id] = Landing(data / "landing").load_ids("waterlogging", "water_level")
+    assert found["waterlogging/water_level"]["load_id"] == load_id
 
 
 def test_failed_dbt_test_refuses_the_release_though_nothing_depends_on_it(

@@ -13,6 +13,7 @@ import pytest
 from dagster._utils.schedules import cron_string_iterator  # how Dagster itself reads cron
 
 from orchestration import alerts, schedules
+from sources import spool
 from sources.catalogue import load_catalogue
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -134,6 +135,24 @@ def test_loads_in_the_release_are_not_pending(data: Path) -> None:
     assert schedules.pending_loads(load_catalogue(), data) == ["waterlogging/rain_gauge/20260930T160000Z-aaaaaaaaaaaa"]
 
 
+def test_messages_start_a_run_without_a_pull(data: Path) -> None:
+    """Nobody pulls first: the warehouse run takes them. More of them are news, the same ones are not."""
+    land(data, "20260930T160000Z-aaaaaaaaaaaa")
+    release_with(data, "20260930T160000Z-aaaaaaaaaaaa")
+    segments = spool.Segments(spool.folder("waterlogging", "live", "water_level"))
+    keys = []
+    for _ in range(2):
+        segments.append([b'{"refDevice":"B-1"}\n'])
+        assert isinstance(tick(data), dg.SkipReason) is (not keys), "an open segment is not yet to be taken"
+        segments.close()
+        first, again = tick(data), tick(data)
+        assert isinstance(first, dg.SensorResult) and isinstance(again, dg.SensorResult)
+        [one], [other] = first.run_requests or [], again.run_requests or []
+        assert one.run_key == other.run_key
+        keys.append(one.run_key)
+    assert keys[0] != keys[1]
+
+
 def test_cadence_comes_from_the_catalogue() -> None:
     system = load_catalogue()["tax_filing"]
     hourly = replace(system, entities=(), frequency=timedelta(hours=1))
@@ -146,8 +165,8 @@ def test_a_system_is_pulled_as_often_as_its_fastest_server_that_is_set_up(monkey
     system = load_catalogue()["waterlogging"]
     assert schedules.cadence(system) == timedelta(hours=1), "its export"
     monkeypatch.setenv("SSC_WATERLOGGING_LIVE_URL", "mqtt://127.0.0.1")
-    assert schedules.cadence(system) == timedelta(minutes=1), "its messages"
-    assert len(starts(schedules.pull_schedule(system).cron_schedule, 1)) == 1440
+    assert schedules.cadence(system) == timedelta(minutes=5), "its messages"
+    assert len(starts(schedules.pull_schedule(system).cron_schedule, 1)) == 288
 
 
 def test_the_same_failure_is_said_once_an_hour() -> None:
