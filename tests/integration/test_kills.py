@@ -29,7 +29,7 @@ from orchestration.release import RELEASE_ID, equal, read_link, read_release
 from sources.catalogue import load_catalogue
 from tests.whole_way import MOMENTS, District, Warehouse, district
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]  # minutes on a busy machine
 
 # Runs in every Python of the killed command. Stops the process before the n-th call that matches, and says so.
 STOPPER = """

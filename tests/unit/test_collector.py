@@ -274,10 +274,25 @@ def test_a_stream_has_no_history(smoke: Entity) -> None:
         pull(smoke, since=T1, until=T2)
 
 
-def test_a_schedule_that_ticks_early_pulls_and_one_that_ticks_twice_does_not(smoke: Entity) -> None:
+def test_messages_are_there_for_the_taking_whenever_they_are_asked_for(smoke: Entity) -> None:
+    """A warehouse run takes them, however short a while ago the last one did."""
     first = pull(smoke, until=T1)
-    assert pull(smoke, until=T1 + timedelta(seconds=20)).load_id == first.load_id
-    assert pull(smoke, until=T1 + timedelta(seconds=50)).load_id != first.load_id
+    assert pull(smoke, until=T1).load_id == first.load_id
+    writing = segments(smoke)
+    writing.append([line(a="1")])
+    writing.close()
+    assert pull(smoke, until=T1 + timedelta(seconds=20)).rows == 1
+
+
+def test_a_schedule_that_ticks_early_asks_the_export_and_one_that_ticks_twice_does_not(
+    smoke: Entity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSC_FIRE_DETECTION_URL", str(tmp_path))
+    export = next(of for of in load_catalogue()[smoke.system].entity(smoke.name).deliveries if of.server.delivery == "files")
+    assert export.server.frequency == timedelta(hours=1)
+    first = pull(export, until=T1)
+    assert pull(export, until=T1 + timedelta(minutes=20)).load_id == first.load_id
+    assert pull(export, until=T1 + timedelta(minutes=50)).load_id != first.load_id
 
 
 # ------------------------------------------------------------------------------------------------------------ heartbeat
