@@ -88,15 +88,20 @@ def _step(system: System) -> str:
 def _pull_one(pull: Pull | None, entity: Entity, since: datetime | None, until: datetime | None) -> list[Manifest] | SscError:
     """Pull the entity from each of its servers that has an address; a backfill asks those that keep their history. Where none has
     one, the first says which setting is missing."""
+    asked = [of for of in entity.deliveries if not (since and of.server.delivery == "stream")]
+    return _attempt(pull, [of for of in asked if is_set_up(of)] or asked[:1], since, until)
+
+
+def _attempt(pull: Pull | None, deliveries: list[Entity], since: datetime | None, until: datetime | None) -> list[Manifest] | SscError:
+    """The loads of an entity from these servers, or what was in the way."""
     from sources import connectors
 
-    asked = [of for of in entity.deliveries if not (since and of.server.delivery == "stream")]
-    chosen = [of for of in asked if is_set_up(of)] or asked[:1]
     try:
-        return [(pull or connectors.pull)(of, since=since, until=until) for of in chosen]
+        return [(pull or connectors.pull)(of, since=since, until=until) for of in deliveries]
     except SscError as error:
         return error
     except Exception as error:  # a connector's bug must not hide what became of the other entities
+        entity = deliveries[0]
         return PullError(
             f"{type(error).__name__}: {error}",
             where=f"{entity.system}/{entity.name}",
@@ -109,16 +114,14 @@ def take_messages(context: dg.AssetExecutionContext, systems: Mapping[str, Syste
 
     What cannot be taken holds up nothing here: that pull says what is wrong, and alerts.
     """
-    from sources import connectors
-
     for server in waiting_messages(systems):
-        try:
-            manifest = connectors.pull(server)
-        except SscError as error:
-            say(context, f"messages: {error}")
+        result = _attempt(None, [server], None, None)
+        if isinstance(result, SscError):
+            say(context, f"messages: {result}")
             continue
+        [manifest] = result
         say(context, f"messages: {server.system}/{server.name}: {manifest.rows:,} rows up to {manifest.window_until}")
-        context.log_event(dg.AssetMaterialization(asset_key(server.system, server.name), metadata=_metadata([manifest])))
+        context.log_event(dg.AssetMaterialization(asset_key(server.system, server.name), metadata=_metadata(result)))
 
 
 def waiting_messages(systems: Mapping[str, System]) -> dict[Entity, list[str]]:

@@ -19,7 +19,7 @@ from open_data_contract_standard.model import OpenDataContractStandard
 from pydantic import ValidationError
 
 from sources.errors import CatalogueError
-from sources.settings import of_system, root
+from sources.settings import of_system, root, variable_of
 
 LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # of libyaml where it was built in: every run reads the catalogue
 DELIVERIES = ("rest", "database", "files", "stream")
@@ -146,7 +146,11 @@ class Entity:
 
     def variable(self, name: str) -> str:
         """The environment variable that holds a setting of its server: ``SSC_<SYSTEM>_URL``, or ``SSC_<SYSTEM>_<SERVER>_URL``."""
-        return f"SSC_{self.system}_{self.server.setting}{name}".upper()
+        return variable_of(self.system, f"{self.server.setting}{name}")
+
+    def setting(self, name: str, *, required: bool = True) -> str | None:
+        """What :meth:`variable` holds, see :func:`sources.settings.of_system`."""
+        return of_system(self.system, f"{self.server.setting}{name}", required=required)
 
     def column(self, name: str) -> Column:
         return next(c for c in self.columns if c.name == name)
@@ -208,7 +212,7 @@ class System:
 
 def is_set_up(entity: Entity) -> bool:
     """Whether the entity's server can be asked: its only one must be, a further one is used where its address is set."""
-    return len(entity.deliveries) == 1 or bool(of_system(entity.system, f"{entity.server.setting}url", required=False))
+    return len(entity.deliveries) == 1 or bool(entity.setting("url", required=False))
 
 
 def catalogue_dir() -> Path:

@@ -55,13 +55,18 @@ def is_demo() -> bool:
     return os.environ.get("SSC_IS_DEMO") == "1"
 
 
+def variable_of(system: str, name: str) -> str:
+    """The environment variable that holds a setting of a system, see :func:`of_system`."""
+    return f"SSC_{system}_{name}".upper()
+
+
 def of_system(system: str, name: str, *, required: bool = True) -> str | None:
     """The setting ``SSC_<SYSTEM>_<NAME>`` of one system; of a further server of it ``SSC_<SYSTEM>_<SERVER>_<NAME>``.
 
     Raises:
         SscError: it is required and not set.
     """
-    variable = f"SSC_{system.upper()}_{name.upper()}"
+    variable = variable_of(system, name)
     value = os.environ.get(variable)
     if required and not value:
         raise SscError(f"{variable} is not set", where=system, next_step=f"set {variable} in the environment and pull again")

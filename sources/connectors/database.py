@@ -45,7 +45,6 @@ from sources.connectors.engine import in_memory, literal, quoted
 from sources.errors import PullError
 from sources.landing import LoadWriter, Manifest, row_numbers, write_part
 from sources.protect import identifier_key, is_protected, keyed_hashes
-from sources.settings import of_system
 
 OVERLAP = timedelta(minutes=10)
 GAP_HOURS = 6
@@ -98,7 +97,7 @@ def _connect(entity: Entity) -> AbstractContextManager[Database]:
     variable = entity.variable("url")
     where, known = f"{entity.system}/{entity.name}", " or ".join(f"{name}://…" for name in DIALECTS)
     try:
-        url = make_url(str(of_system(entity.system, f"{entity.server.setting}url")))
+        url = make_url(str(entity.setting("url")))
     except (ArgumentError, ValueError):
         raise PullError(f"{variable} is no address of a database", where=where, next_step=f"write {known}") from None
     if url.get_backend_name() not in DIALECTS:
@@ -107,7 +106,7 @@ def _connect(entity: Entity) -> AbstractContextManager[Database]:
         raise PullError(
             f"{variable} holds a password", where=where, next_step=f"take it out, and set {entity.variable('password')} instead"
         )
-    return DIALECTS[url.get_backend_name()](url, of_system(entity.system, f"{entity.server.setting}password", required=False))
+    return DIALECTS[url.get_backend_name()](url, entity.setting("password", required=False))
 
 
 def _columns(entity: Entity, database: Database) -> list[TableColumn]:

@@ -36,7 +36,6 @@ from sources.connectors.workbooks import ROW, WorkbookFault, read_sheet
 from sources.errors import PullError
 from sources.landing import ROW_GROUP, LoadWriter, Manifest, row_numbers, sha256_of, write_part
 from sources.protect import identifier_key, is_protected, keyed_hash_sql, protect_frame
-from sources.settings import of_system
 
 Selection = tuple[str, list[str]]  # a query whose columns are the file's, and their names
 FILE_STRIDE = 1_000_000_000
@@ -112,7 +111,7 @@ def read(entity: Entity, writer: LoadWriter, cursor: dict[str, str] | None, is_b
 
 
 def _folder(entity: Entity) -> Path:
-    url = str(of_system(entity.system, f"{entity.server.setting}url"))
+    url = str(entity.setting("url"))
     parts = urlsplit(url)
     folder = Path(unquote(parts.path) if parts.scheme == "file" else url)
     if not folder.is_dir():

@@ -24,7 +24,6 @@ from sources.connectors.text import parse, text_frame
 from sources.errors import PullError
 from sources.landing import LoadWriter, Manifest
 from sources.protect import identifier_key, protect_frame
-from sources.settings import of_system
 
 PAGE_SIZE = 2000
 TIMEOUT_SECONDS = 10.0
@@ -42,8 +41,8 @@ def read(entity: Entity, writer: LoadWriter, cursor: Any, is_backfill: bool) -> 
     Raises:
         PullError: the server refuses, stays down after all retries, or its pages never hold still.
     """
-    url = str(of_system(entity.system, f"{entity.server.setting}url")).rstrip("/") + entity.source
-    token = of_system(entity.system, f"{entity.server.setting}token", required=False)
+    url = str(entity.setting("url")).rstrip("/") + entity.source
+    token = entity.setting("token", required=False)
     with httpx.Client(
         timeout=TIMEOUT_SECONDS, headers={"Authorization": f"Bearer {token}"} if token else {}, follow_redirects=False, trust_env=False
     ) as client:

@@ -334,7 +334,7 @@ def variables() -> set[str]:
             found |= set(re.findall(r"os\.getenv\(\s*[\"'](\w+)[\"']", text))
         elif path.suffix in (".sql", ".yml") and name.startswith("dbt_project/"):
             found |= set(re.findall(r"env_var\(\s*[\"'](\w+)[\"']", path.read_text(encoding="utf-8")))
-    found |= {f"SSC_<SYSTEM>_{name.upper()}" for name in re.findall(r"of_system\([\w.]+, [\"'](\w+)[\"']", _sources())}
+    found |= {f"SSC_<SYSTEM>_{name.upper()}" for name in re.findall(r"\.setting\([\"'](\w+)[\"']", _sources())}
     return found - {"GX_ANALYTICS_ENABLED", "SUPERSET_CONFIG_PATH", "SSC_SPARK_BUILD"}  # set by the code itself
 
 

@@ -160,7 +160,8 @@ SIX = (REST_PULL, FILES_LANDING, BASE_MODELS, CANDIDATE_COPY, MARTS, BEFORE_SWIT
 FURTHER = (
     Point(
         "between entities", 1,
-        lambda look: 0 < look.landed("grid_management") < 4,  # its threads go on for a moment
+        # its threads go on for a moment
+        lambda look: 0 < look.landed("grid_management") < sum(system == "grid_management" for system, _ in ENTITIES),
         "os.rename 2 grid_management/[^']*', '[^']*/2026",
     ),
     Point(
