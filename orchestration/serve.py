@@ -110,19 +110,24 @@ class Children:
 
 @contextlib.contextmanager
 def children() -> Iterator[Children]:
-    """Children that end with the block, however it ends; a TERM counts as Ctrl-C."""
+    """Children that end with the block, however it ends; a TERM counts as Ctrl-C.
+
+    INT is set too: a script's shell starts what runs in the background with INT ignored, and Dagster, where it runs in this process, has
+    TERM do what INT does.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     group = Children()
     try:
         yield group
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         group.stop()
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def superset_python() -> str:

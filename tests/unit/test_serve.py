@@ -95,3 +95,31 @@ def test_one_child_ends_alone() -> None:
         one = group.running["one"]
         group.end("one")
         assert one.poll() is not None and list(group.running) == ["two"] and group.running["two"].poll() is None
+
+
+def test_a_term_ends_it_where_a_shell_had_it_begin_without_interrupts(tmp_path: Path) -> None:
+    """In the background of a script INT is ignored, and Dagster's runs in the same process map TERM to INT."""
+    noted = tmp_path / "pid"
+    code = f"""
+import sys
+from dagster._utils.interrupts import setup_interrupt_handlers
+from orchestration import serve
+with serve.children() as group:
+    child = group.start("one", [sys.executable, "-c", "import time; time.sleep(600)"])
+    setup_interrupt_handlers()
+    open({str(noted)!r}, "w").write(str(child.pid))
+    group.wait()
+"""
+    ignoring = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"]
+    process = subprocess.Popen([*ignoring, sys.executable, "-c", code], cwd=root(), stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not noted.exists() or not noted.read_text():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        process.terminate()
+        process.wait(timeout=30)
+    finally:
+        process.kill()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(noted.read_text()), 0)
