@@ -1,4 +1,5 @@
-"""Backup and restore of what cannot be made again: landing, releases, the publication log, secrets, Superset's metadata, the site.
+"""Backup and restore of what cannot be made again: landing, messages that no load holds yet, releases, the publication log, secrets,
+Superset's metadata, the site.
 
 The build is left out, because it is made anew from landing; the reference district, because it is not ours. Which releases are kept
 belongs in ``release.py``, what a load is in ``sources/landing.py``.
@@ -7,7 +8,8 @@ A backup is a folder, best on another machine's disk and readable by its owner a
 
     landing/<system>/<entity>/<load_id>/    immutable, as in the data folder: copied once
     published/<release_id>/                 likewise
-    state-<time>/                           what changes: publication.jsonl, systems_down.yml, secrets/, superset/superset.db, site/
+    state-<time>/                           what changes: publication.jsonl, systems_down.yml, secrets/, superset/superset.db, site/,
+                                            spool/ (segments and the collector's names at the brokers)
     index.json                              written last: which of these belong to the backup, with sizes, hashes, modes and links
 
 Everything is copied to a temporary name, synced and renamed, and what the index no longer names is removed only after the new index
@@ -36,6 +38,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.release import list_releases, read_link, release_lock
+from sources import spool
 from sources.errors import SscError
 from sources.landing import MANIFEST, Landing, sync
 from sources.settings import data_dir as default_data_dir
@@ -116,10 +119,11 @@ def backup(folder: Path, data_dir: Path | None = None, *, progress: Progress = l
         moment = datetime.now(UTC)
         index = Index(state=f"state-{moment:%Y%m%dT%H%M%S.%fZ}", made_at=moment.isoformat(timespec="seconds"))
         _sweep_leftovers(folder, before)
-        # Releases before landing: whatever a copied release was made from has landed by then.
+        # Releases and segments before landing: whatever a copied release was made from, and a segment that is gone, has landed by then.
         with release_lock(data / "published"):
             _copy_releases(data, folder, before, index, progress)
             _copy_publication(data, folder, before, index)
+        _copy_spool(data, folder, index, progress)
         _copy_landing(data, folder, before, index, progress)
         _copy_state(data, folder, index, progress)
         _write_index(folder, index)
@@ -142,6 +146,19 @@ def _copy_releases(data: Path, folder: Path, before: Index, index: Index, progre
         if named and f"published/{named}" in index.names("published"):
             index.links[link] = named
     progress(f"releases: {new} new of {len(releases)}")
+
+
+def _copy_spool(data: Path, folder: Path, index: Index, progress: Progress) -> None:
+    """Messages that were acknowledged and have not landed. One that lands meanwhile is in both, and its load's cursor says so."""
+    segments = {path.with_suffix(""): path for suffix in (spool.OPEN, spool.SUFFIX) for path in (data / "spool").rglob(f"*{suffix}")}
+    count = 0
+    for path in sorted([*segments.values(), *(data / "spool").rglob(spool.CLIENT_ID)]):
+        for name in (path, path.with_suffix(spool.SUFFIX)):  # closed meanwhile; landed meanwhile, if it is neither
+            with contextlib.suppress(FileNotFoundError):
+                _copy_one(data, folder, name.relative_to(data).as_posix(), index)
+                count += path in segments.values()
+                break
+    progress(f"messages: {count} segments that no load holds yet")
 
 
 def _copy_landing(data: Path, folder: Path, before: Index, index: Index, progress: Progress) -> None:

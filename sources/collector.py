@@ -181,7 +181,7 @@ class Feed:
         self.host, self.port = parts.hostname, port or (8883 if self.is_encrypted else 1883)
         self.user = unquote(parts.username or "")
         self.password = of_system(system.id, f"{server.setting}password", required=False)
-        id_file = spool.spool_dir() / system.id / server.name / "client_id"
+        id_file = spool.spool_dir() / system.id / server.name / spool.CLIENT_ID
         self.has_session = id_file.exists()
         self.client_id = written_once(id_file, f"ssc-{secrets.token_hex(8)}")
         self.say = say

@@ -25,6 +25,7 @@ from sources.settings import data_dir
 SUFFIX, OPEN = ".ndjson", ".open"
 SEGMENT_SECONDS = 2.0
 SEGMENT_ROWS = 20_000
+CLIENT_ID = "client_id"  # the collector's name at a server's broker, which keeps what was sent for it
 HEARTBEAT = "collector.json"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,11 +13,14 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import orchestration.backup as backup_module
 from orchestration.backup import backup, main, read_index, restore
 from orchestration.release import APPROVAL_FIELDS, equal, read_approvals, read_link
+from sources import spool
 from sources.catalogue import load_catalogue
 from sources.errors import SscError
 from sources.landing import Landing
@@ -114,6 +118,43 @@ def test_metadata_that_is_being_written_is_copied_in_one_state(data: Path, tmp_p
     restore(tmp_path / "backup", tmp_path / "restored")
     with sqlite3.connect(tmp_path / "restored" / "superset" / "superset.db") as copy:
         assert copy.execute("select count(*), max(id) from dashboard").fetchall() == [(1000, 999)]
+
+
+def test_messages_that_have_not_landed_are_in_the_backup(data: Path, tmp_path: Path) -> None:
+    of = Path("spool", "waterlogging", "live", "water_level")
+    segments = spool.Segments(data / of)
+    segments.append([b'{"n":"1"}\n'])
+    segments.close()
+    segments.append([b'{"n":"2"}\n'])  # on the disk, so it is acknowledged, and open
+    (data / of.parent / spool.CLIENT_ID).write_text("ssc-1")
+    backup(tmp_path / "backup")
+    restore(tmp_path / "backup", tmp_path / "restored")
+    assert spool.take_over(tmp_path / "restored" / of) == 1
+    assert [path.read_bytes() for path in spool.closed(tmp_path / "restored" / of)] == [b'{"n":"1"}\n', b'{"n":"2"}\n']
+    assert (tmp_path / "restored" / of.parent / spool.CLIENT_ID).read_text() == "ssc-1"
+    for segment in (data / of).iterdir():  # they land
+        segment.unlink()
+    backup(tmp_path / "backup")
+    assert not [name for name in read_index(tmp_path / "backup").files if name.endswith((spool.OPEN, spool.SUFFIX))]
+
+
+def test_segments_that_close_or_land_while_they_are_copied(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of = data / "spool" / "waterlogging" / "live" / "water_level"
+    of.mkdir(parents=True)
+    for number in (1, 2, 3):
+        (of / f"{number:018d}.open").write_bytes(b"{}\n")
+    copy = backup_module._copy_one
+
+    def meanwhile(*arguments: Any) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            (of / f"{2:018d}.open").rename(of / f"{2:018d}.ndjson")
+            (of / f"{3:018d}.open").unlink()
+        copy(*arguments)
+
+    monkeypatch.setattr(backup_module, "_copy_one", meanwhile)
+    backup(tmp_path / "backup")
+    names = [path.split("/")[-1] for path in read_index(tmp_path / "backup").files if "/spool/" in path]
+    assert names == [f"{1:018d}.open", f"{2:018d}.ndjson"]
 
 
 def a_part(folder: Path) -> Path:
