@@ -3,6 +3,8 @@
 What is expected belongs in ``expectations/``; what happens to a refused candidate, in ``release.py``.
 """
 
+import importlib
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,11 @@ from orchestration.release import Verdict
 def docs_dir(data: Path) -> Path:
     """Where the Data Docs lie: a part of the static site."""
     return data / "site" / "data_docs"
+
+
+def make_ready() -> None:
+    """Import Great Expectations, which takes seconds, in the background, while this process waits for something else."""
+    threading.Thread(target=importlib.import_module, args=("great_expectations",), daemon=True).start()
 
 
 def judge(candidate: Path, data: Path) -> Verdict:

@@ -13,7 +13,7 @@ Folder ``data/published``::
 
 **Content hash.** SHA-256 over one line for each table of the schemas mart, governance (without release and publication_approval)
 and open_data, sorted by name: the name, the columns with their types sorted by name, the number of rows, and the table's multiset
-hash. A row's canonical text is, for every column, ``-`` for null and else ``<length>:<text>``, so that null, empty text and
+hash. A row's canonical text is, for every column, ``-:`` for null and else ``<bytes>:<text>``, so that null, empty text and
 shifted columns all differ; its MD5 is a 128-bit number; the table's hash is the sum of the upper halves, the sum of the lower
 halves and the exclusive or of the whole over all rows. Sums and exclusive or do not depend on row order or threads, and the
 sums tell a row that stands twice from one that stands four times. Doubles enter with 12 significant digits, because the last
@@ -144,12 +144,13 @@ def fingerprint(path: Path, schemas: Iterable[str]) -> dict[str, TableMark]:
             name = f"{schema}.{table}"
             if name in LEFT_OUT:
                 continue
-            text = " || ".join(_canonical(column, kind) for column, kind in described)
+            texts = ", ".join(f"{_text(column, kind)} as t{number}" for number, (column, kind) in enumerate(described))
+            row_text = ", ".join(f"coalesce(strlen(t{number})::varchar, '-'), ':', t{number}" for number in range(len(described)))
             try:
                 row = connection.execute(
                     "select count(*), sum((number >> 64)::ubigint),"
                     " sum((number & 18446744073709551615::uhugeint)::ubigint), bit_xor(number)"
-                    f' from (select md5_number({text}) as number from "{schema}"."{table}")'
+                    f' from (select md5_number(concat({row_text})) as number from (select {texts} from "{schema}"."{table}"))'
                 ).fetchone()
             except duckdb.Error as error:
                 raise BuildError(
@@ -163,17 +164,16 @@ def fingerprint(path: Path, schemas: Iterable[str]) -> dict[str, TableMark]:
     return marks
 
 
-def _canonical(column: str, kind: str) -> str:
+def _text(column: str, kind: str) -> str:
+    """SQL of a value's text, null for null."""
     name = '"' + column.replace('"', '""') + '"'
     if kind in ("DOUBLE", "FLOAT"):
-        text = f"format('{{:.12g}}', {name}::double + 0.0)"
-    elif kind == "VARCHAR":
-        text = name
-    elif kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION")):
-        text = f"to_json({name})::varchar"
-    else:
-        text = f"{name}::varchar"
-    return f"coalesce(length({text}) || ':' || {text}, '-')"
+        return f"format('{{:.12g}}', {name}::double + 0.0)"
+    if kind == "VARCHAR":
+        return name
+    if kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION")):
+        return f"to_json({name})::varchar"
+    return f"{name}::varchar"
 
 
 def content_hash(marks: dict[str, TableMark]) -> str:

@@ -146,7 +146,7 @@ def warehouse(folder: Path | None = None, arguments: Sequence[str] = ()) -> Buil
             print(f"spark: nothing new since build {plan.build_id - 1}", flush=True)
             return plan
         print(f"spark: build {plan.build_id}: {plan.new_loads} new loads with {plan.new_rows:,} rows, up to {plan.as_of}", flush=True)
-        command = dbt_command("build", "--exclude-resource-type", "unit_test", *arguments)
+        command = dbt_command(*plan.dbt_arguments, *arguments)
         done = subprocess.run(command, cwd=project_dir(), env={**os.environ, **environment}, check=False)
     if done.returncode:
         raise BuildError(

@@ -9,7 +9,8 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -43,12 +44,16 @@ LAYERS = {
 
 
 class Dbt(DbtCliResource):
-    """The dbt resource, which knows dbt's version from this environment; its own way, ``dbt --version``, asks the internet for news
-    and takes seconds of every run."""
+    """The dbt resource without what takes seconds of every run: it knows dbt's version from this environment (its own way,
+    ``dbt --version``, asks the internet for news), and loads no adapter in this process, which only metadata that we do not fetch needs.
+    """
 
     @cached_property
     def _cli_version(self) -> Version:
         return Version(metadata.version("dbt-core"))
+
+    def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> Any:
+        return None
 
 
 class Layers(DagsterDbtTranslator):
@@ -119,15 +124,15 @@ def _dbt_build(parsed: Mapping[str, Any], systems: Mapping[str, System]) -> dg.A
 def _build(context: dg.AssetExecutionContext, dbt: Dbt, data: Path, parsed: Mapping[str, Any]) -> Iterator[Any]:
     taken_over, written = data / "build" / "run_results.json", target_path() / "run_results.json"
     build = prepare(data)
+    if context.is_subset:  # whoever chose what to build wants just that
+        build = replace(build, unchanged=[])
     taken_over.unlink(missing_ok=True)  # from here to the end of dbt there is no finished build to release
     written.unlink(missing_ok=True)
     again = f"; built anew: {', '.join(build.rebuild)}" if build.rebuild else ""
     say(context, f"build {build.build_id}: {build.new_loads} new loads with {build.new_rows:,} rows, up to {build.as_of}{again}")
     forget(data, parsed, build.rebuild)
-    # Unit tests test the models, not the data: they belong to `make test`.
-    invocation = dbt.cli(
-        ["build", "--exclude-resource-type", "unit_test"], context=context, target_path=target_path(), raise_on_error=False
-    )
+    gate.make_ready()
+    invocation = dbt.cli(build.dbt_arguments, context=context, target_path=target_path(), raise_on_error=False)
     done, said, started = 0, time.monotonic(), time.monotonic()
     for event in _quietly(iter(invocation.stream())) if is_command(context) else invocation.stream():
         done += 1

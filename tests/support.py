@@ -6,13 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import duckdb
 import polars as pl
 
-from orchestration.build import build_lock, dbt_environment, prepare
+from orchestration.build import Build, build_lock, dbt_environment, prepare
 from sources.catalogue import Entity
 from sources.landing import Landing, Manifest
 from sources.settings import root
@@ -53,16 +54,17 @@ def dbt(data: Path, *arguments: str, project: Path | None = None) -> subprocess.
     return subprocess.run(command, env=environment, cwd=project, capture_output=True, text=True, timeout=600)
 
 
-def build(data: Path, *select: str) -> None:
-    """Prepare and build the selected models as the warehouse does; fails the test with dbt's own words."""
+def build(data: Path, *select: str) -> Build:
+    """Prepare and build everything as the warehouse does, or the selected models alone; fails the test with dbt's own words."""
     with build_lock(data):
         plan = prepare(data)
         if plan.rebuild:
             done = dbt(data, "run", "--full-refresh", "--select", *plan.rebuild)
             assert done.returncode == 0, done.stdout + done.stderr
             prepare(data)
-        done = dbt(data, "build", "--exclude-resource-type", "unit_test", "--select", *select)
+        done = dbt(data, *replace(plan, unchanged=[]).dbt_arguments, "--select", *select) if select else dbt(data, *plan.dbt_arguments)
         assert done.returncode == 0, done.stdout + done.stderr
+    return plan
 
 
 def query(data: Path, sql: str, database: str = "warehouse") -> list[tuple]:

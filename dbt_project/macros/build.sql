@@ -6,7 +6,7 @@
     {%- if execute -%}
         {%- do return(fromjson(read_build())) -%}
     {%- endif -%}
-    {%- do return({'build_id': 0, 'as_of': '1970-01-01 00:00:00', 'is_demo': false, 'fingerprints': {}}) -%}
+    {%- do return({'build_id': 0, 'as_of': '1970-01-01 00:00:00', 'is_demo': false, 'unchanged': [], 'fingerprints': {}}) -%}
 {%- endmacro %}
 
 {# The loads of an entity that this build takes: load_id, window_since, window_until, files, columns, ... #}
@@ -59,11 +59,12 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# After a whole build in which nothing failed: the line that says so. #}
+{# After a whole build in which nothing failed: the line that says so. What cannot have changed may be left out of it. #}
 {% macro mark_whole(results) -%}
     {%- set chosen = invocation_args_dict.get('select') or [] -%}
+    {%- set left_out = (invocation_args_dict.get('exclude') or []) | join(' ') -%}
     {%- set failed = results | selectattr('status', 'in', ['error', 'fail', 'skipped', 'runtime error', 'partial success']) | list -%}
-    {%- if execute and flags.WHICH == 'build' and not failed and chosen | list in ([], ['fqn:*']) and not invocation_args_dict.get('exclude') -%}
+    {%- if execute and flags.WHICH == 'build' and not failed and chosen | list in ([], ['fqn:*']) and left_out in ('', build_context()['unchanged'] | join(' ')) -%}
         {{ note_whole() }}
     {%- endif -%}
 {%- endmacro %}

@@ -214,14 +214,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
             for name, rows in arriving.items():
                 system, entity = name.split(".")
                 land(catalogue[system].entity(entity), rows, until)
-            build(result.steps, "*")
+            build(result.steps)
             result.after[until] = {name: result.rows(sql) for name, sql in WATCHED.items()}
         for other in (result.whole, result.without):
             shutil.copytree(result.steps / "landing", other / "landing")
             if other == result.without:
                 shutil.rmtree(other / "landing/police_dispatch")
             patch.setenv("SSC_DATA", str(other))
-            build(other, "*")
+            build(other)
     yield result
 
 

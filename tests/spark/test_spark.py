@@ -55,7 +55,7 @@ class Installation:
         self.district.move(MOMENTS[moment])
         done = subprocess.run([sys.executable, "-c", PULL], cwd=root(), env=self.environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
-        build(self.data, "*")
+        build(self.data)
         self.reached = moment
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
