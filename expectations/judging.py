@@ -166,8 +166,9 @@ def _expectation(check: Check) -> Any:
 
     kwargs = dict(check.kwargs)
     query = kwargs.get("unexpected_rows_query")
-    implementation: Any = _counting_rows() if query else get_expectation_impl(check.expectation)
+    implementation: Any = get_expectation_impl(check.expectation)
     if query:
+        implementation = _counting_rows()
         # GX formats the query with str.format and puts an alias of its own behind {batch}; to SQLAlchemy ":word" is a parameter.
         query = query.replace("{", "{{").replace("}", "}}").replace("{{batch}}", "(select * from {batch})")
         kwargs["unexpected_rows_query"] = re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", query)

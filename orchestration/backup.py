@@ -152,11 +152,13 @@ def _copy_spool(data: Path, folder: Path, index: Index, progress: Progress) -> N
     """Messages that were acknowledged and have not landed. One that lands meanwhile is in both, and its load's cursor says so."""
     segments = {path.with_suffix(""): path for suffix in (spool.OPEN, spool.SUFFIX) for path in (data / "spool").rglob(f"*{suffix}")}
     count = 0
-    for path in sorted([*segments.values(), *(data / "spool").rglob(spool.CLIENT_ID)]):
+    for path in sorted((data / "spool").rglob(spool.CLIENT_ID)):
+        _copy_one(data, folder, path.relative_to(data).as_posix(), index)
+    for path in sorted(segments.values()):
         for name in (path, path.with_suffix(spool.SUFFIX)):  # closed meanwhile; landed meanwhile, if it is neither
             with contextlib.suppress(FileNotFoundError):
                 _copy_one(data, folder, name.relative_to(data).as_posix(), index)
-                count += path in segments.values()
+                count += 1
                 break
     progress(f"messages: {count} segments that no load holds yet")
 
