@@ -106,9 +106,9 @@ upgrade: setup  ## After a new version: install the locks, migrate Superset, reb
 	@.venv-superset/bin/python -m dashboards.provision
 
 lock:  ## Compile the locks anew from requirements/*.in
-	@.venv/bin/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-header requirements/product.in -o requirements/product.txt
-	@.venv/bin/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-header requirements/superset.in -o requirements/superset.txt
-	@.venv/bin/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-header --constraint requirements/product.txt requirements/spark.in -o requirements/spark.txt
+	@.venv/bin/uv pip compile --quiet --python-version 3.11 --no-header requirements/product.in -o requirements/product.txt
+	@.venv/bin/uv pip compile --quiet --python-version 3.11 --no-header requirements/superset.in -o requirements/superset.txt
+	@.venv/bin/uv pip compile --quiet --python-version 3.11 --no-header --constraint requirements/product.txt requirements/spark.in -o requirements/spark.txt
 
 lint: setup  ## Style of Python and SQL, types, and who may import whom
 	@.venv/bin/ruff check .
